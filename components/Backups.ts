@@ -1,0 +1,54 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { BackupRepository } from "./BackupRepository.ts";
+import { containerDefaults } from "./docker/container.ts";
+import type { DockerSite } from "./docker/DockerSite.ts";
+import { dockerName } from "./docker/names.ts";
+import { CONFIG_DIRECTORY, REPOSITORY_DIRECTORY } from "./docker/postgresFiles.ts";
+import type { PrimaryDb } from "./PrimaryDb.ts";
+
+export interface BackupsArgs {
+  readonly site: DockerSite;
+  readonly primary: PrimaryDb;
+  readonly repository: BackupRepository;
+  /** Hours between backups; guide: 24. */
+  readonly intervalHours: number;
+  /** Days between full backups, the others being differential. Default 7. */
+  readonly fullIntervalDays?: number;
+}
+
+/** Backups on a schedule: a container beside the server that takes one whenever the newest is too old. */
+export class Backups extends pulumi.ComponentResource {
+  readonly containerName: pulumi.Output<string>;
+
+  constructor(name: string, args: BackupsArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:backup:Backups", name, {}, opts);
+    const { site, primary, repository } = args;
+    const hostname = dockerName(site.stack, "backup");
+    const container = new docker.Container(
+      "backup",
+      {
+        ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
+        name: hostname,
+        hostname,
+        image: site.postgresImageId,
+        command: ["backups"],
+        envs: [
+          `CGRAPH_BACKUP_INTERVAL_HOURS=${args.intervalHours}`,
+          `CGRAPH_BACKUP_FULL_DAYS=${args.fullIntervalDays ?? 7}`,
+        ],
+        uploads: [{ file: `${CONFIG_DIRECTORY}/pgbackrest.conf`, content: repository.config, permissions: "0644" }],
+        volumes: [
+          { volumeName: primary.dataVolumeName, containerPath: "/var/lib/postgresql" },
+          { volumeName: primary.runVolumeName, containerPath: "/run/postgresql" },
+          { volumeName: repository.volumeName, containerPath: REPOSITORY_DIRECTORY },
+        ],
+        networkMode: "none",
+        destroyGraceSeconds: 30,
+      },
+      { parent: this, deleteBeforeReplace: true, dependsOn: primary },
+    );
+    this.containerName = container.name;
+    this.registerOutputs({ containerName: this.containerName });
+  }
+}

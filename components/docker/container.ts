@@ -1,0 +1,26 @@
+import type * as docker from "@pulumi/docker";
+import type { DockerSite } from "./DockerSite.ts";
+
+/** Resources of one container. */
+export interface ContainerLimits {
+  readonly cpus: number;
+  readonly memoryMiB: number;
+}
+
+/** Arguments that all our containers share: bounded resources and logs, least privilege, back after a reboot. */
+export function containerDefaults(site: DockerSite, { cpus, memoryMiB }: ContainerLimits) {
+  return {
+    labels: site.labels,
+    restart: "unless-stopped",
+    // As the provider reads it back: a plain "2" shows a difference for ever.
+    cpus: Number.isInteger(cpus) ? `${cpus}.0` : String(cpus),
+    memory: memoryMiB,
+    // Equal to memory: no swap. Without it the provider shows a difference for ever.
+    memorySwap: memoryMiB,
+    init: true,
+    capabilities: { drops: ["ALL"], adds: ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "KILL"] },
+    securityOpts: ["no-new-privileges:true"],
+    logDriver: "json-file",
+    logOpts: { "max-size": "50m", "max-file": "4" },
+  } satisfies Partial<docker.ContainerArgs>;
+}

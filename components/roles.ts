@@ -1,0 +1,92 @@
+/** The database's roles: who may do what, for how long. Names of cgraph, cgraph_production and replicator: the guide. */
+
+export const DATABASE = "cgraph_production";
+/** The role that owns the database and its tables. */
+export const OWNER = "cgraph_owner";
+
+interface Role {
+  readonly name: string;
+  /** SQL attributes beside LOGIN; every role here lacks SUPERUSER, CREATEDB and CREATEROLE. */
+  readonly attributes: string;
+  /** Session defaults, as in ALTER ROLE … SET. */
+  readonly defaults: Readonly<Record<string, string>>;
+  /** Whether it may connect to the application's database. */
+  readonly connects: boolean;
+}
+
+export const ROLES = [
+  {
+    name: OWNER,
+    attributes: "NOREPLICATION",
+    // A schema change waits for no lock long enough to queue the application behind it.
+    defaults: { statement_timeout: "1h", lock_timeout: "5s" },
+    connects: true,
+  },
+  {
+    name: "cgraph",
+    attributes: "NOREPLICATION",
+    defaults: { statement_timeout: "30s", lock_timeout: "10s" },
+    connects: true,
+  },
+  {
+    name: "cgraph_readonly",
+    attributes: "NOREPLICATION",
+    defaults: { statement_timeout: "60s", default_transaction_read_only: "on" },
+    connects: true,
+  },
+  {
+    name: "cgraph_monitor",
+    attributes: "NOREPLICATION CONNECTION LIMIT 10",
+    defaults: { statement_timeout: "15s", default_transaction_read_only: "on" },
+    connects: true,
+  },
+  {
+    name: "replicator",
+    attributes: "REPLICATION",
+    // Base backups and WAL streams last as long as they last.
+    defaults: { statement_timeout: "0" },
+    connects: false,
+  },
+] as const satisfies readonly Role[];
+
+export type RoleName = (typeof ROLES)[number]["name"];
+export const ROLE_NAMES: readonly RoleName[] = ROLES.map((role) => role.name);
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+function roleSql(role: Role, verifier: string): string {
+  const { name, attributes, defaults } = role;
+  return [
+    `SELECT 'CREATE ROLE ${name}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${literal(name)}) \\gexec`,
+    `ALTER ROLE ${name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE ${attributes} PASSWORD ${literal(verifier)};`,
+    ...Object.entries(defaults).map(([key, value]) => `ALTER ROLE ${name} SET ${key} = ${literal(value)};`),
+  ].join("\n");
+}
+
+/**
+ * A psql script that makes roles, database and grants as they should be; it can be run any number of times.
+ * Verifiers are PostgreSQL's SCRAM-SHA-256 texts, never passwords.
+ */
+export function rolesSql(verifiers: Readonly<Record<RoleName, string>>): string {
+  const connecting = ROLES.filter((role) => role.connects).map((role) => role.name);
+  return `-- A missing synchronous replica must not keep a server from starting.
+SET synchronous_commit = local;
+${ROLES.map((role) => roleSql(role, verifiers[role.name])).join("\n")}
+GRANT pg_monitor TO cgraph_monitor;
+SELECT 'CREATE DATABASE ${DATABASE} OWNER ${OWNER}'
+  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '${DATABASE}') \\gexec
+REVOKE ALL ON DATABASE ${DATABASE} FROM PUBLIC;
+REVOKE ALL ON DATABASE postgres FROM PUBLIC;
+GRANT CONNECT, TEMPORARY ON DATABASE ${DATABASE} TO ${connecting.join(", ")};
+GRANT CONNECT ON DATABASE postgres TO cgraph_monitor;
+\\connect ${DATABASE}
+SET synchronous_commit = local;
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA public TO ${OWNER};
+GRANT USAGE ON SCHEMA public TO cgraph, cgraph_readonly, cgraph_monitor;
+ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph;
+ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO cgraph;
+ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly;
+`;
+}

@@ -1,0 +1,87 @@
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parse, stringify } from "yaml";
+import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
+import { type Change, changeOf, resourceName, verdictOf } from "../lib/changes.ts";
+import { print, printJson, table } from "../lib/print.ts";
+import { step } from "../lib/progress.ts";
+import { checkedConfig, explainPulumi, openStack, readStackConfig } from "../lib/stack.ts";
+import { stackConfigFile } from "../lib/stackFiles.ts";
+import { readFileSync } from "node:fs";
+
+export interface PreviewFlags {
+  readonly stack: string;
+  readonly stage?: string;
+  readonly json?: boolean;
+}
+
+const MEANING = {
+  none: "nothing would change",
+  safe: "nothing restarts, no data is touched",
+  restarts: "servers restart: clients reconnect; no data is touched",
+  unsafe: "REFUSED: something that holds data would be deleted or replaced",
+} as const;
+
+/** A copy of the stack's configuration with other values, outside the repository: a preview writes nothing. */
+function configCopy(stack: string, changes: Readonly<Record<string, string>>): { file: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), "cgraph-preview-"));
+  const file = join(folder, `Pulumi.${stack}.yaml`);
+  const original = stackConfigFile(stack);
+  if (existsSync(original)) cpSync(original, file);
+  const content =
+    (existsSync(file) ? (parse(readFileSync(file, "utf8")) as Record<string, unknown> | null) : null) ?? {};
+  const config = (content["config"] ?? {}) as Record<string, unknown>;
+  for (const [key, value] of Object.entries(changes)) config[`cgraph:${key}`] = value;
+  writeFileSync(file, stringify({ ...content, config }));
+  return { file, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** `preview`: what `up` would change. Exit 3 where data would be lost. */
+export async function preview(flags: PreviewFlags): Promise<ExitCode> {
+  const wanted = flags.stage === undefined ? {} : { stage: flags.stage };
+  const before = await readStackConfig(flags.stack);
+  const { stage: to } = await checkedConfig(flags.stack, wanted);
+  const stack = await openStack(flags.stack);
+  const changes: Change[] = [];
+  const messages: string[] = [];
+  const copy = flags.stage === undefined ? undefined : configCopy(flags.stack, wanted);
+  try {
+    await step(`preview of stack ${flags.stack}`, async () => {
+      await stack.preview({
+        ...(copy ? { configFile: copy.file } : {}),
+        onEvent: (event) => {
+          const change = changeOf(event);
+          if (change) changes.push(change);
+          if (event.diagnosticEvent?.severity === "error") messages.push(event.diagnosticEvent.message.trim());
+        },
+      });
+      return { value: undefined, done: `${changes.length} changes` };
+    });
+  } catch (error) {
+    // A planned replacement of a protected resource is reported as an error; the difference is what was asked for.
+    const explained = explainPulumi(error, flags.stack);
+    if (verdictOf(changes) !== "unsafe") {
+      throw explained instanceof UserError
+        ? explained
+        : new UserError(messages.join("\n") || String(error), "mend what the message says", EXIT.failed);
+    }
+  } finally {
+    copy?.remove();
+  }
+  const verdict = verdictOf(changes);
+  if (flags.json) {
+    printJson({ from: Number(before["stage"] ?? 1), to, changes, verdict });
+  } else {
+    print(`${verdict}: ${MEANING[verdict]}`);
+    if (changes.length > 0) {
+      print(
+        table([
+          ["change", "resource", "type", "holds data"],
+          ...changes.map((c) => [c.op, resourceName(c.urn), c.type, c.stateful ? "yes" : ""]),
+        ]),
+      );
+    }
+  }
+  return verdict === "unsafe" ? EXIT.refused : EXIT.done;
+}

@@ -1,0 +1,40 @@
+import { DATABASE, ROLE_NAMES } from "../../components/roles.ts";
+import { UserError } from "../../tuning/errors.ts";
+import { primaryOf, printableUrl } from "../lib/connection.ts";
+import { run, runAttached } from "../lib/run.ts";
+import { openStack, stackValues } from "../lib/stack.ts";
+
+const SUPERUSER = "postgres";
+
+/** `psql`: this machine's psql as one of the roles; as postgres, or where there is no psql, the server's own. */
+export async function psql(args: readonly string[], flags: { stack: string; role: string }): Promise<number> {
+  const role = ROLE_NAMES.find((name) => name === flags.role);
+  if (!role && flags.role !== SUPERUSER) {
+    throw new UserError(`there is no role ${flags.role}`, `use one of ${[...ROLE_NAMES, SUPERUSER].join(", ")}`);
+  }
+  const values = await stackValues(await openStack(flags.stack));
+  if (role && (await run("psql", ["--version"])).code === 0) {
+    return runAttached("psql", [await printableUrl(flags.stack, values, role), ...args]);
+  }
+  const { container } = primaryOf(values);
+  const terminal = process.stdin.isTTY && process.stdout.isTTY ? ["--interactive", "--tty"] : ["--interactive"];
+  if (!role) {
+    return runAttached("docker", [
+      "exec",
+      ...terminal,
+      "--user",
+      SUPERUSER,
+      container,
+      "psql",
+      "-d",
+      DATABASE,
+      ...args,
+    ]);
+  }
+  // The value comes from this process's environment, so that it stands in no command line.
+  const url = `postgresql://${role}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/etc/cgraph/tls/ca.crt`;
+  return runAttached("docker", ["exec", ...terminal, "--env", "PGPASSWORD", container, "psql", url, ...args], {
+    ...process.env,
+    PGPASSWORD: values.passwords[role],
+  });
+}

@@ -1,0 +1,56 @@
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { environment } from "../lib/connection.ts";
+import { ROOT } from "../lib/paths.ts";
+import { print, printJson } from "../lib/print.ts";
+import { step } from "../lib/progress.ts";
+
+const FOLDER = join(ROOT, "schema");
+
+/** The schema's files in the order in which they are applied. */
+export const schemaFiles = (): string[] =>
+  readdirSync(FOLDER)
+    .filter((file) => /^\d+.*\.sql$/.test(file))
+    .sort();
+
+/** `schema show`: the SQL that `schema apply` runs. */
+export function showSchema(): void {
+  for (const file of schemaFiles()) print(`-- schema/${file}\n${readFileSync(join(FOLDER, file), "utf8")}`);
+}
+
+/** Any number that nobody else uses: two `schema apply` at once take turns. */
+const ADVISORY_LOCK = 7_239_410_551;
+
+/** `schema apply`: tables and indexes as the schema's files say; run again, it changes nothing. */
+export async function applySchema(flags: { stack: string; json?: boolean }): Promise<void> {
+  const [{ openStack, stackValues }, { default: pg }] = await Promise.all([import("../lib/stack.ts"), import("pg")]);
+  const values = await stackValues(await openStack(flags.stack));
+  const { DATABASE_OWNER_URL } = await environment(flags.stack, values);
+  const client = new pg.Client({ connectionString: DATABASE_OWNER_URL, application_name: "cgraph-db schema" });
+  const files = schemaFiles();
+  try {
+    await step("schema", async (progress) => {
+      await client.connect();
+      await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
+      for (const file of files) {
+        progress.detail(file);
+        // Several statements in one query run as one transaction: a file is applied whole or not at all.
+        await client.query(readFileSync(join(FOLDER, file), "utf8"));
+      }
+      return { value: undefined, done: `${files.length} files applied` };
+    });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new UserError(
+      `the schema could not be applied: ${message}`,
+      /lock timeout/.test(message)
+        ? "a long transaction holds a table: end it (./cgraph-db psql, pg_stat_activity), then call this again"
+        : "see ./cgraph-db status and ./cgraph-db logs, then call this again",
+      EXIT.failed,
+    );
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+  if (flags.json) printJson({ stack: flags.stack, files });
+}

@@ -1,0 +1,85 @@
+import { createServer } from "node:net";
+import type { StackValues } from "../../stacks/outputs.ts";
+import type { StackConfig } from "../../stacks/config.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { printableUrl } from "../lib/connection.ts";
+import { deploy } from "../lib/deploy.ts";
+import { listLabelled } from "../lib/docker.ts";
+import { lockStack } from "../lib/lock.ts";
+import { print, printJson } from "../lib/print.ts";
+import { note } from "../lib/progress.ts";
+import { reconcile } from "../lib/reconcile.ts";
+import { checkStackName } from "../lib/stackFiles.ts";
+import { OFFICIAL_BASE } from "../setup/baseImage.ts";
+import { setUp } from "../setup/steps.ts";
+
+export interface UpFlags {
+  readonly stack: string;
+  readonly stage?: string;
+  readonly port?: string;
+  readonly install: boolean;
+  readonly json?: boolean;
+}
+
+/** Refuses a port that something else uses, before anything is changed. */
+async function checkPort(config: StackConfig, stack: string): Promise<void> {
+  const ours = (await listLabelled("container", stack)).length > 0;
+  if (ours) return;
+  const free = await new Promise<boolean>((resolve) => {
+    const server = createServer()
+      .once("error", () => resolve(false))
+      .listen(config.port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+  if (!free) {
+    throw new UserError(
+      `port ${config.port} on 127.0.0.1 is taken by another program`,
+      `stop it, or choose another port: ./cgraph-db up --stack ${stack} --port 5433`,
+      EXIT.failed,
+    );
+  }
+}
+
+/** `up`: sets up what is missing, then brings the stack to what its configuration says. */
+export async function up(flags: UpFlags): Promise<void> {
+  checkStackName(flags.stack);
+  const wanted: Record<string, string> = {
+    ...(flags.stage === undefined ? {} : { stage: flags.stage }),
+    ...(flags.port === undefined ? {} : { port: flags.port }),
+  };
+  const lock = lockStack(flags.stack, "up");
+  try {
+    const { checkedConfig, openOrCreateStack, readStackConfig, stackValues, writeStackConfig } =
+      await import("../lib/stack.ts");
+    const config = await checkedConfig(flags.stack, wanted);
+    const toolchain = await setUp({ mayInstall: flags.install });
+    const stack = await openOrCreateStack(flags.stack, toolchain.pulumi);
+    const { refresh } = await reconcile(stack);
+    await checkPort(config, flags.stack);
+    if (toolchain.baseImage !== OFFICIAL_BASE && (await readStackConfig(flags.stack))["baseImage"] === undefined) {
+      wanted["baseImage"] = toolchain.baseImage;
+    }
+    await writeStackConfig(stack, { stage: String(config.stage), ...wanted });
+    const changes = await deploy(stack, { refresh });
+    await report(flags, await stackValues(stack), changes);
+  } finally {
+    lock.release();
+  }
+}
+
+async function report(flags: UpFlags, values: StackValues, changes: number): Promise<void> {
+  const url = await printableUrl(flags.stack, values);
+  for (const text of values.notes) note(`  note: ${text}`);
+  if (flags.json) {
+    printJson({ stack: flags.stack, stage: values.stage, target: values.target, changes, url });
+    return;
+  }
+  const other = flags.stack === "dev" ? "" : ` --stack ${flags.stack}`;
+  print(`Stage ${values.stage} is up. PostgreSQL ${values.postgresVersion}:
+
+  ${url}
+
+  psql                 ./cgraph-db psql${other}
+  tables and indexes   ./cgraph-db schema apply${other}
+  URLs with passwords  ./cgraph-db env${other}
+  keep the keys safe   ./cgraph-db secrets export${other}`);
+}

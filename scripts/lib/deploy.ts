@@ -1,0 +1,134 @@
+/** Carries out `up` and `destroy` of a stack with progress, a watch on its containers, and an orderly Ctrl-C. */
+import type { DestroyOptions, EngineEvent, Stack, UpOptions } from "@pulumi/pulumi/automation/index.js";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { changeOf, resourceName } from "./changes.ts";
+import { containerStates, lastWords, listLabelled } from "./docker.ts";
+import { type Step, note, step } from "./progress.ts";
+import { explainPulumi } from "./stack.ts";
+
+/** How often a container may start anew before it is taken to be broken. */
+const RESTARTS = 3;
+
+/** Ends `up` early when a container starts over and over: waiting for its health would take ten minutes. */
+async function watchContainers(stack: string, signal: AbortSignal, broken: (container: string) => void): Promise<void> {
+  while (!signal.aborted) {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    try {
+      const names = (await listLabelled("container", stack)).map((container) => container.name);
+      for (const state of await containerStates(names)) if (state.restarts >= RESTARTS) broken(state.name);
+    } catch {
+      // Docker does not answer for the moment; Pulumi itself will say so.
+    }
+  }
+}
+
+/** The engine's own messages of failure, without Pulumi's wrapping. */
+function failureOf(diagnostics: readonly string[], error: unknown): string {
+  const lines = diagnostics
+    .map((text) => text.replace(/<\{%[^%]*%\}>/g, "").trim())
+    .filter((text) => text !== "" && text !== "update failed" && text !== "destroy failed");
+  if (lines.length > 0) return [...new Set(lines)].join("\n");
+  return error instanceof Error ? (error.message.trim().split("\n").at(-1) ?? "") : String(error);
+}
+
+function remedyFor(problem: string): string {
+  if (/port is already allocated|address already in use/i.test(problem)) {
+    return "stop what uses the port, or choose another: pulumi config set cgraph:port 5433, or up --port 5433";
+  }
+  if (/no space left/i.test(problem))
+    return "make room on Docker's disk (docker system df), then call this again: it goes on";
+  if (/Cannot connect to the Docker daemon|connection refused|dial unix|error during connect|EOF/i.test(problem)) {
+    return "start Docker (./cgraph-db setup), then call this again: it goes on";
+  }
+  return "mend what the message says, then call this again: it goes on where it was";
+}
+
+type Operation = (hooks: { onEvent: (event: EngineEvent) => void; signal: AbortSignal }) => Promise<unknown>;
+
+async function operate(title: string, stack: Stack, operation: Operation, watch: boolean): Promise<number> {
+  return step(title, async (progress) => {
+    const abort = new AbortController();
+    const running = new Map<string, string>();
+    const diagnostics: string[] = [];
+    let changed = 0;
+    let broken: string | undefined;
+    const onEvent = (event: EngineEvent): void => {
+      const change = changeOf(event);
+      if (change) {
+        running.set(change.urn, `${change.op} ${resourceName(change.urn)}`);
+        changed++;
+      }
+      const done = event.resOutputsEvent?.metadata ?? event.resOpFailedEvent?.metadata;
+      if (done) running.delete(done.urn);
+      if (event.diagnosticEvent?.severity === "error") diagnostics.push(event.diagnosticEvent.message);
+      show(progress, running);
+    };
+    const interrupt = (): void => {
+      note("\n  interrupted: waiting for the running step, so that nothing is left half-made");
+      // On a terminal Pulumi gets Ctrl-C as well; twice would make it drop everything.
+      if (!process.stdin.isTTY) abort.abort();
+      interrupted = true;
+    };
+    let interrupted = false;
+    process.on("SIGINT", interrupt);
+    process.on("SIGTERM", interrupt);
+    const watching = new AbortController();
+    if (watch) {
+      void watchContainers(stack.name, watching.signal, (container) => {
+        broken ??= container;
+        abort.abort();
+      });
+    }
+    try {
+      await operation({ onEvent, signal: abort.signal });
+    } catch (error) {
+      throw await failure(stack.name, error, { interrupted, broken, diagnostics });
+    } finally {
+      watching.abort();
+      process.off("SIGINT", interrupt);
+      process.off("SIGTERM", interrupt);
+    }
+    return { value: changed, done: changed === 0 ? "nothing to change" : `${changed} changes` };
+  });
+}
+
+function show(progress: Step, running: ReadonlyMap<string, string>): void {
+  const leaves = [...running].filter(([urn]) => !/\$?cgraph:[a-z]+:[A-Za-z]+::[^:]+$|pulumi:pulumi:Stack/.test(urn));
+  if (leaves.length > 0) progress.detail(leaves.map(([, text]) => text).join(", "));
+}
+
+async function failure(
+  stack: string,
+  error: unknown,
+  state: { interrupted: boolean; broken: string | undefined; diagnostics: readonly string[] },
+): Promise<unknown> {
+  if (state.interrupted) {
+    return new UserError("interrupted", "call this again: it goes on where it was", EXIT.failed);
+  }
+  if (state.broken) {
+    const words = await lastWords(state.broken);
+    const said = /cgraph: FATAL: (.*)/.exec(words)?.[1];
+    return new UserError(
+      `${state.broken} does not start: ${said ?? `\n${words}`}`,
+      said ? "do as it says, then call this again; the data volume is untouched" : remedyFor(words),
+      EXIT.failed,
+    );
+  }
+  const explained = explainPulumi(error, stack);
+  if (explained instanceof UserError) return explained;
+  const problem = failureOf(state.diagnostics, error);
+  return new UserError(problem, remedyFor(problem), EXIT.failed);
+}
+
+/** Brings a stack to what its configuration says; gives how many resources changed. */
+export const deploy = (stack: Stack, options: Pick<UpOptions, "refresh">): Promise<number> =>
+  operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...options, ...hooks }), true);
+
+/** Destroys what a stack has, except what is protected. */
+export const destroyUnprotected = (stack: Stack, options: Pick<DestroyOptions, "refresh">): Promise<number> =>
+  operate(
+    `stack ${stack.name}`,
+    stack,
+    (hooks) => stack.destroy({ ...options, ...hooks, excludeProtected: true }),
+    false,
+  );

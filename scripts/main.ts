@@ -1,0 +1,137 @@
+/** The command line of cgraph-db. Each command's code is loaded when it runs: `--help` loads none of it. */
+import { enableCompileCache } from "node:module";
+import { Command, CommanderError } from "commander";
+import { EXIT, type ExitCode, UserError } from "../tuning/errors.ts";
+import { DEFAULT_STACK, checkStackName } from "./lib/stackFiles.ts";
+
+enableCompileCache();
+
+const program = new Command("cgraph-db")
+  .description("CGraph's PostgreSQL as code: five growth stages, from one server to a distributed cluster.")
+  .option("--verbose", "show stack traces of unexpected errors")
+  .showHelpAfterError("(cgraph-db --help lists commands and options)")
+  .exitOverride()
+  .addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 refused as unsafe.");
+
+/** A command: its exit code where it has one of its own (0 otherwise). */
+type Run = (...args: never[]) => Promise<unknown>;
+
+/** Runs a command's code and takes its exit code. */
+const runs =
+  (load: () => Promise<Run>) =>
+  async (...args: unknown[]): Promise<void> => {
+    const options = args.at(-2) as { stack?: string };
+    if (options.stack !== undefined) checkStackName(options.stack);
+    const code = await (await load())(...(args as never[]));
+    if (typeof code === "number") process.exitCode = code;
+  };
+
+function command(name: string, description: string, options: { stack?: boolean; json?: boolean } = {}): Command {
+  const made = program.command(name).description(description);
+  if (options.stack !== false) made.option("-s, --stack <name>", "the stack", DEFAULT_STACK);
+  if (options.json !== false) made.option("--json", "print JSON");
+  return made;
+}
+
+command("setup", "Install what is missing: packages, Pulumi, plugins, Docker, base image", { stack: false })
+  .option("--check", "only list what is found and missing")
+  .option("--no-install", "install nothing on this machine as root")
+  .action(runs(async () => (await import("./commands/setup.ts")).setup));
+
+command("up", "Set up what is missing, then bring the stack up")
+  .option("--stage <n>", "the growth stage, 1 to 5 (kept in the stack's configuration)")
+  .option("--port <port>", "port on 127.0.0.1 (kept in the stack's configuration)")
+  .option("--no-install", "install nothing on this machine as root")
+  .action(runs(async () => (await import("./commands/up.ts")).up));
+
+command("preview", "Show what up would change")
+  .option("--stage <n>", "as if the stack were at this stage")
+  .action(runs(async () => (await import("./commands/preview.ts")).preview));
+
+command("down", "Stop and remove everything but data and secrets")
+  .option("--delete-data", "data, backups and secrets too: asks for the stack's name")
+  .option("-y, --yes", "answer yes to every question")
+  .action(runs(async () => (await import("./commands/down.ts")).down));
+
+command("status", "Show what runs and whether it is healthy").action(
+  runs(async () => (await import("./commands/status.ts")).status),
+);
+
+command("env", "Print connection URLs with passwords, as dotenv").action(
+  runs(async () => (await import("./commands/env.ts")).env),
+);
+
+command("psql [args...]", "Open psql on the primary; arguments after -- go to psql", { json: false })
+  .option("--role <name>", "connect as this role; postgres is the superuser", "cgraph")
+  .action(runs(async () => (await import("./commands/psql.ts")).psql));
+
+command("logs [server]", "Show a server's log; `backup` is the backup schedule", { json: false })
+  .option("-f, --follow", "go on as new lines come")
+  .option("--tail <lines>", "lines from the end", "100")
+  .action(runs(async () => (await import("./commands/logs.ts")).logs));
+
+const schema = program.command("schema").description("CGraph's tables and indexes");
+schema
+  .command("apply")
+  .description("Create what is missing; can be repeated")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/schema.ts")).applySchema));
+schema
+  .command("show")
+  .description("Print the SQL")
+  .action(runs(async () => async () => (await import("./commands/schema.ts")).showSchema()));
+
+command("backup", "Take a backup now")
+  .option("--type <type>", "full, diff or incr", "diff")
+  .action(runs(async () => (await import("./commands/backup.ts")).backup));
+
+command("backups", "List backups with size, time and WAL range").action(
+  runs(async () => (await import("./commands/backup.ts")).backups),
+);
+
+command("restore", "Restore into a new volume, then swap; the old volume is kept")
+  .requiredOption("--to <time|name>", "a time with its zone (2026-11-22T14:05:00Z) or a backup's name")
+  .option("-y, --yes", "answer yes to every question")
+  .action(runs(async () => (await import("./commands/restore.ts")).restore));
+
+const secrets = program.command("secrets").description("What must be kept in a safe place");
+secrets
+  .command("export")
+  .description("Print passphrase, backup key and passwords")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/secrets.ts")).exportSecrets));
+
+command("test [files...]", "Set up, then format, lint, types and all tests", { stack: false, json: false })
+  .option("--full", "add the long drills")
+  .option("--only <part>", "lint, typecheck or unit, without set-up")
+  .option("--no-install", "install nothing on this machine as root")
+  .action(runs(async () => (await import("./commands/test.ts")).test));
+
+command("bench <what>", "Measure: tuning", { stack: false })
+  .option("--runs <n>", "runs of each", "3")
+  .option("--disk <disk>", "bare, gp3 or both", "both")
+  .option("--quick", "a small run that only shows that it works")
+  .action(runs(async () => (await import("./commands/bench.ts")).bench));
+
+/** One message on standard error, and the exit code. */
+function report(error: unknown): ExitCode {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.wrongUse;
+  if (error instanceof UserError) {
+    process.stderr.write(`cgraph-db: ${error.message}\n  ${error.remedy}\n`);
+    return error.exitCode;
+  }
+  const shown = error instanceof Error ? (program.opts()["verbose"] ? error.stack : error.message) : String(error);
+  process.stderr.write(
+    `cgraph-db: ${shown}\n  this was not expected; --verbose before the command shows where it came from\n`,
+  );
+  return EXIT.failed;
+}
+
+try {
+  await program.parseAsync();
+  process.exit();
+} catch (error) {
+  process.exit(report(error));
+}

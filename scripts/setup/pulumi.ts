@@ -1,0 +1,127 @@
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { arch, platform } from "node:os";
+import { join } from "node:path";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { CACHE, PULUMI_HOME } from "../lib/paths.ts";
+import { type Step, note } from "../lib/progress.ts";
+import { run } from "../lib/run.ts";
+import { SOURCES, download } from "./download.ts";
+import { buildFromModules } from "./goBuild.ts";
+import { PULUMI_MINIMUM, PULUMI_VERSION, type Plugin, compareVersions, parseVersion } from "./versions.ts";
+
+const EXE = platform() === "win32" ? ".exe" : "";
+const ENV = { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true", PULUMI_HOME };
+
+/** The folder whose bin/ holds the CLI that we downloaded or built. */
+const cachedRoot = join(CACHE, "pulumi", `v${PULUMI_VERSION}`);
+
+export interface PulumiCli {
+  /** The executable. */
+  readonly command: string;
+  /** The folder that holds bin/pulumi, as the Automation API wants it; undefined: found on PATH. */
+  readonly root: string | undefined;
+  readonly version: string;
+}
+
+/** The CLI that is there: on PATH and new enough, else in our cache. */
+export async function findPulumi(): Promise<PulumiCli | undefined> {
+  for (const [command, root] of [
+    ["pulumi", undefined] as const,
+    [join(cachedRoot, "bin", `pulumi${EXE}`), cachedRoot] as const,
+  ]) {
+    const { code, stdout } = await run(command, ["version"], { env: ENV, timeoutMs: 20_000 });
+    const version = parseVersion(stdout);
+    if (code === 0 && compareVersions(version, PULUMI_MINIMUM) >= 0)
+      return { command, root, version: version.join(".") };
+  }
+  return undefined;
+}
+
+async function unpack(archive: string, target: string, contents: string): Promise<void> {
+  const folder = await mkdtemp(`${target}.`);
+  try {
+    const { code, stderr } = await run("tar", ["-xzf", archive, "-C", folder]);
+    if (code !== 0) throw new Error(`tar cannot unpack ${archive}: ${stderr.trim()}`);
+    await rm(target, { recursive: true, force: true });
+    await rename(join(folder, contents), target);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const why = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Gets the CLI: the official download, else a build from Go modules. */
+export async function installPulumi(progress: Step): Promise<PulumiCli> {
+  const bin = join(cachedRoot, "bin");
+  await mkdir(cachedRoot, { recursive: true });
+  const system = `${platform()}-${arch() === "x64" ? "x64" : arch()}`;
+  const archive = join(CACHE, "downloads", `pulumi-v${PULUMI_VERSION}-${system}.tar.gz`);
+  try {
+    progress.detail(`downloading v${PULUMI_VERSION}`);
+    await download(
+      {
+        url: `${SOURCES.releases}/sdk/pulumi-v${PULUMI_VERSION}-${system}.tar.gz`,
+        checksumsUrl: `${SOURCES.releases}/sdk/pulumi-${PULUMI_VERSION}-checksums.txt`,
+      },
+      archive,
+    );
+    await unpack(archive, bin, "pulumi");
+    await rm(archive, { force: true });
+  } catch (error) {
+    note(`  no official Pulumi CLI (${why(error)})`);
+    await buildFromModules("pulumi", join(bin, `pulumi${EXE}`), progress);
+  }
+  const found = await findPulumi();
+  if (!found)
+    throw new UserError("the Pulumi CLI is installed but does not run", `try ${bin}/pulumi version`, EXIT.failed);
+  return found;
+}
+
+/** Where Pulumi keeps a plugin's executable. */
+const pluginFile = ({ name, version }: Plugin): string =>
+  join(PULUMI_HOME, "plugins", `resource-${name}-v${version}`, `pulumi-resource-${name}${EXE}`);
+
+export const pluginInstalled = (plugin: Plugin): boolean => existsSync(pluginFile(plugin));
+
+/** Gets a plugin (the official download, else a build from Go modules) and registers it with the CLI. */
+export async function installPlugin(cli: PulumiCli, plugin: Plugin, progress: Step): Promise<void> {
+  const { name, version } = plugin;
+  const folder = join(CACHE, "plugins", `${name}-v${version}`);
+  const executable = join(folder, `pulumi-resource-${name}${EXE}`);
+  if (!existsSync(executable)) {
+    const system = `${platform()}-${arch() === "x64" ? "amd64" : arch()}`;
+    const file = `pulumi-resource-${name}-v${version}-${system}.tar.gz`;
+    const release = `${SOURCES.github}/pulumi/pulumi-${name}/releases/download/v${version}`;
+    const archive = join(CACHE, "downloads", file);
+    await mkdir(join(CACHE, "plugins"), { recursive: true });
+    try {
+      progress.detail(`downloading v${version}`);
+      await download(
+        { url: `${release}/${file}`, checksumsUrl: `${release}/pulumi-${name}_${version}_checksums.txt` },
+        archive,
+      );
+      await unpack(archive, folder, ".");
+      await rm(archive, { force: true });
+    } catch (error) {
+      note(`  no official ${name} plugin (${why(error)})`);
+      await buildFromModules(name, executable, progress);
+    }
+  }
+  progress.detail("registering");
+  const { code, stderr } = await run(
+    cli.command,
+    ["plugin", "install", "resource", name, `v${version}`, "--file", executable, "--reinstall"],
+    {
+      env: ENV,
+    },
+  );
+  if (code !== 0) {
+    throw new UserError(
+      `Pulumi does not take the ${name} plugin: ${stderr.trim()}`,
+      `delete ${folder} and call this again`,
+      EXIT.failed,
+    );
+  }
+}
