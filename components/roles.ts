@@ -71,6 +71,7 @@ export function rolesSql(verifiers: Readonly<Record<RoleName, string>>): string 
   const connecting = ROLES.filter((role) => role.connects).map((role) => role.name);
   return `-- A missing synchronous replica must not keep a server from starting.
 SET synchronous_commit = local;
+SET client_min_messages = warning;
 ${ROLES.map((role) => roleSql(role, verifiers[role.name])).join("\n")}
 GRANT pg_monitor TO cgraph_monitor;
 SELECT 'CREATE DATABASE ${DATABASE} OWNER ${OWNER}'
@@ -81,6 +82,7 @@ GRANT CONNECT, TEMPORARY ON DATABASE ${DATABASE} TO ${connecting.join(", ")};
 GRANT CONNECT ON DATABASE postgres TO cgraph_monitor;
 \\connect ${DATABASE}
 SET synchronous_commit = local;
+SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO ${OWNER};

@@ -82,7 +82,7 @@ function json(source: ConfigSource, key: Key): unknown {
 
 function settings(source: ConfigSource): Record<string, string> {
   const value = json(source, "settings") ?? {};
-  const entries = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : null;
+  const entries = typeof value === "object" && !Array.isArray(value) ? Object.entries(value) : null;
   if (!entries?.every(([, v]) => ["string", "number", "boolean"].includes(typeof v))) {
     throw wrong("settings", source("settings") ?? "", 'an object such as {"work_mem": "32MB"}');
   }

@@ -98,12 +98,6 @@ function memory({ memoryMiB }: Hardware, maxConnections: number): [string, Setti
       "MB",
       `${GUIDE_MEMORY}: 256 MB for 4 GB; a sixteenth of RAM`,
     ),
-    setting(
-      "autovacuum_work_mem",
-      clamp(Math.floor(memoryMiB / 64), 8, 512),
-      "MB",
-      "several workers run at once, so each gets a quarter of maintenance_work_mem; PostgreSQL 17 packs dead tuples densely",
-    ),
     setting("max_connections", maxConnections, undefined, "guide: Stage 1 › Server Specs: 100"),
     setting(
       "superuser_reserved_connections",
@@ -222,14 +216,16 @@ function parallelism({ cpus }: Hardware): [string, Setting][] {
   ];
 }
 
-function autovacuum({ cpus, storage }: Hardware): [string, Setting][] {
+function autovacuum({ cpus, memoryMiB, storage }: Hardware): [string, Setting][] {
+  const workers = clamp(Math.floor(cpus / 4), 3, 8);
   return [
     setting(
-      "autovacuum_max_workers",
-      clamp(Math.floor(cpus / 4), 3, 8),
-      undefined,
-      "default 3; more tables than that are busy on big servers",
+      "autovacuum_work_mem",
+      clamp(Math.floor((memoryMiB * 3) / 64 / workers), 1, 512),
+      "MB",
+      "the workers share 3/64 of RAM (64 MB each for 4 GB); PostgreSQL 17 packs dead tuples densely",
     ),
+    setting("autovacuum_max_workers", workers, undefined, "default 3; more tables than that are busy on big servers"),
     setting("autovacuum_naptime", 30, "s", "looks for work twice as often as the default"),
     setting(
       "autovacuum_vacuum_cost_limit",

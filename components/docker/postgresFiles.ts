@@ -52,6 +52,9 @@ log-level-file=off
 log-level-console=info
 process-max=2
 
+[global:archive-push]
+log-level-console=warn
+
 [${STANZA}]
 pg1-path=${args.dataDirectory}
 pg1-socket-path=/run/postgresql

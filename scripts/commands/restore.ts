@@ -11,7 +11,7 @@ import { type Backup, listBackups } from "../lib/pgbackrest.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
-import { run } from "../lib/run.ts";
+import { pipe, run } from "../lib/run.ts";
 import { checkedConfig, openStack, stackValues, writeStackConfig } from "../lib/stack.ts";
 
 export interface RestoreFlags {
@@ -135,12 +135,8 @@ async function restoreInto(
 
 /** Settings and the repository's key go from one container to the other without touching a disk or a command line. */
 async function copyConfiguration(from: string, to: string): Promise<void> {
-  const { spawn } = await import("node:child_process");
-  const read = spawn("docker", ["cp", `${from}:${CONFIG_DIRECTORY}`, "-"], { stdio: ["ignore", "pipe", "inherit"] });
-  const write = spawn("docker", ["cp", "-", `${to}:/etc`], { stdio: [read.stdout, "ignore", "inherit"] });
-  const codes = await Promise.all([read, write].map((child) => new Promise((resolve) => child.on("close", resolve))));
-  if (codes.some((code) => code !== 0))
-    throw new UserError("docker cp of the configuration failed", "see the lines above", EXIT.failed);
+  if (await pipe(["docker", "cp", `${from}:${CONFIG_DIRECTORY}`, "-"], ["docker", "cp", "-", `${to}:/etc`])) return;
+  throw new UserError("docker cp of the configuration failed", "see the lines above", EXIT.failed);
 }
 
 /** `restore`: the database as it was, in a new volume, which the server then takes; the old volume stays as it is. */

@@ -65,3 +65,15 @@ export function runAttached(command: string, args: readonly string[], env = proc
     });
   });
 }
+
+/** `source | sink`, without a shell; gives whether both ended well. What they say on standard error is shown. */
+export async function pipe(
+  source: readonly [string, ...string[]],
+  sink: readonly [string, ...string[]],
+): Promise<boolean> {
+  const from = spawn(source[0], source.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
+  const to = spawn(sink[0], sink.slice(1), { stdio: [from.stdout, "ignore", "inherit"] });
+  // Not "close": this process never reads the pipe, so it would not see it end.
+  const ends = [from, to].map((child) => new Promise((resolve) => child.on("exit", resolve).on("error", resolve)));
+  return (await Promise.all(ends)).every((code) => code === 0);
+}

@@ -1,10 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { spawn } from "node:child_process";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type Step, note } from "../lib/progress.ts";
-import { run } from "../lib/run.ts";
+import { pipe, run } from "../lib/run.ts";
 import { ensurePackages } from "./engine.ts";
 
 /** The image that ours are built on, and what stands in for it where it cannot be pulled. */
@@ -50,19 +49,11 @@ export async function makeBaseImage(mayInstall: boolean, progress: Step): Promis
         EXIT.failed,
       );
     }
-    await importFolder(folder, LOCAL_BASE);
+    if (!(await pipe(["tar", "-C", folder, "-c", "."], ["docker", "import", "-", LOCAL_BASE]))) {
+      throw new UserError("docker import of the base image failed", "check Docker's free disk space", EXIT.failed);
+    }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
   return LOCAL_BASE;
-}
-
-/** `tar folder | docker import`. */
-async function importFolder(folder: string, image: string): Promise<void> {
-  const tar = spawn("tar", ["-C", folder, "-c", "."], { stdio: ["ignore", "pipe", "inherit"] });
-  const load = spawn("docker", ["import", "-", image], { stdio: [tar.stdout, "ignore", "inherit"] });
-  const codes = await Promise.all([tar, load].map((child) => new Promise((resolve) => child.on("close", resolve))));
-  if (codes.some((code) => code !== 0)) {
-    throw new UserError("docker import of the base image failed", "check Docker's free disk space", EXIT.failed);
-  }
 }

@@ -1,0 +1,50 @@
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { listLabelled } from "../../scripts/lib/docker.ts";
+import { ROOT, stackFolder } from "../../scripts/lib/paths.ts";
+import { type RunOptions, type RunResult, run } from "../../scripts/lib/run.ts";
+import { localStateFile, stackConfigFile } from "../../scripts/lib/stackFiles.ts";
+
+/** Runs ./cgraph-db as a person would. */
+export const cgraph = (args: readonly string[], options: RunOptions = {}): Promise<RunResult> =>
+  run(join(ROOT, "cgraph-db"), args, options);
+
+/** Runs ./cgraph-db and fails the test with its messages where it does not end well. */
+export async function cgraphOk(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await cgraph(args);
+  if (code !== 0) throw new Error(`cgraph-db ${args.join(" ")} ended with ${code}:\n${stderr}`);
+  return stdout;
+}
+
+export const uniqueStack = (): string => `test-${randomBytes(4).toString("hex")}`;
+
+export const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+
+/** Whatever a test left of a stack, even when it failed midway: containers, networks, volumes, state, files. */
+export async function removeStack(stack: string): Promise<void> {
+  for (const { id } of await listLabelled("container", stack)) await run("docker", ["rm", "--force", id]);
+  for (const { id } of await listLabelled("network", stack)) await run("docker", ["network", "rm", id]);
+  for (const { id } of await listLabelled("volume", stack)) await run("docker", ["volume", "rm", id]);
+  const state = localStateFile(stack);
+  for (const file of [
+    state,
+    `${state}.bak`,
+    `${state}.attrs`,
+    `${state}.bak.attrs`,
+    stackConfigFile(stack),
+    stackFolder(stack),
+  ]) {
+    rmSync(file, { recursive: true, force: true });
+  }
+}
+
+/** A small server: tests are about behaviour, not about the guide's 4 GB. */
+export const SMALL = { maxConnections: "20" } as const;

@@ -1,0 +1,129 @@
+import { describe, expect, it } from "vitest";
+import { checkKeys, readConfig } from "../../stacks/config.ts";
+import { ALERTS, CACHE_RULES, GUIDE, STAGES } from "../../stacks/guide.ts";
+import { fitToHost, planTopology } from "../../stacks/topology.ts";
+import { checkPools } from "../../tuning/pools.ts";
+import { APP_POOLS } from "../../stacks/guide.ts";
+
+const config = (values: Record<string, string> = {}) => readConfig((key) => values[key]);
+const big = { cpus: 64, memoryMiB: 262_144 };
+
+describe("the guide's table", () => {
+  it("has stages that follow on one another without gaps", () => {
+    for (const stage of STAGES.slice(1)) {
+      const [before, here] = [GUIDE[(stage - 1) as 1], GUIDE[stage]];
+      expect(here.users.value.min).toBe(before.users.value.max);
+      expect(here.databaseSizeGB.value.min).toBe(before.databaseSizeGB.value.max);
+      expect(here.messagesPerMonth.value.min).toBe(before.messagesPerMonth.value.max);
+    }
+  });
+
+  it("says of every figure where it comes from", () => {
+    for (const stage of STAGES) {
+      for (const [name, figure] of Object.entries(GUIDE[stage])) {
+        if (typeof figure !== "object" || figure === null || !("origin" in figure)) continue;
+        const { origin } = figure;
+        expect(origin.from === "guide" ? origin.section : origin.reason, `stage ${stage}: ${name}`).not.toBe("");
+      }
+    }
+  });
+
+  it("has disks that hold each stage's largest database", () => {
+    for (const stage of STAGES) {
+      const { databaseSizeGB, primaries, serverSize } = GUIDE[stage];
+      const largest = databaseSizeGB.value.max ?? databaseSizeGB.value.min * 2;
+      expect(serverSize.value.diskGiB * primaries.value).toBeGreaterThan(largest);
+    }
+  });
+
+  it("has a server at each stage whose connections its memory and its pools fit", () => {
+    for (const stage of STAGES) {
+      const { serverSize, maxConnections, pool } = GUIDE[stage];
+      expect(serverSize.value.memoryMiB / maxConnections.value).toBeGreaterThanOrEqual(20);
+      const pools = [
+        { name: "primary", connections: APP_POOLS.primary.value },
+        { name: "replica", connections: APP_POOLS.replica.value },
+        { name: "pgbouncer", connections: (pool?.value.defaultPoolSize ?? 0) * (pool?.value.instances ?? 0) },
+      ];
+      expect(() => checkPools(pools, maxConnections.value)).not.toThrow();
+    }
+  });
+
+  it("has the guide's TTLs and thresholds", () => {
+    expect(CACHE_RULES.value.map((rule) => rule.ttlSeconds)).toEqual([300, 600, 60, null, 300]);
+    expect(ALERTS.value).toHaveLength(6);
+    for (const { bad, warning, critical } of ALERTS.value) {
+      expect(bad === "above" ? critical > warning : critical < warning).toBe(true);
+    }
+  });
+});
+
+describe("a stage on a Docker host", () => {
+  it("is as the guide says where the host is large enough", () => {
+    const topology = planTopology(config(), big);
+    expect(topology.nodes).toHaveLength(1);
+    expect(topology.nodes[0]).toMatchObject({ name: "pg0", role: "primary", hardware: { cpus: 2, memoryMiB: 4096 } });
+    expect(topology.notes).toEqual([]);
+  });
+
+  it("is scaled down to a smaller host, with settings to match, and says so", () => {
+    const topology = planTopology(config(), { cpus: 1, memoryMiB: 2048 });
+    expect(topology.nodes[0]?.hardware).toMatchObject({ cpus: 1, memoryMiB: 1536 });
+    expect(topology.nodes[0]?.settings["shared_buffers"]).toMatchObject({ value: 384, unit: "MB" });
+    expect(topology.notes[0]).toContain("1 CPUs and 1536 MiB");
+  });
+
+  it("refuses a smaller host where the size must be exact", () => {
+    expect(() => planTopology(config({ localSize: "exact" }), { cpus: 1, memoryMiB: 2048 })).toThrow(
+      "wants 1 × 2 CPUs and 4096 MiB",
+    );
+  });
+
+  it("refuses a host that is too small for PostgreSQL at all", () => {
+    expect(() => planTopology(config(), { cpus: 1, memoryMiB: 300 })).toThrow("memoryMiB is 192");
+  });
+
+  it("shares memory among servers in proportion, in steps of 64 MiB", () => {
+    const sizes = [8192, 8192, 4096].map((memoryMiB) => ({ cpus: 4, memoryMiB, diskGiB: 50 }));
+    const fitted = fitToHost(sizes, { cpus: 2, memoryMiB: 16_384 });
+    expect(fitted.map((size) => size.memoryMiB)).toEqual([4864, 4864, 2432]);
+    expect(fitted.every((size) => size.cpus === 2)).toBe(true);
+  });
+});
+
+describe("configuration", () => {
+  it("has defaults for everything", () => {
+    expect(config()).toMatchObject({
+      stage: 1,
+      target: "docker",
+      postgresVersion: 17,
+      port: 5432,
+      dataGenerations: [1],
+    });
+  });
+
+  it.each([
+    ["stage", "9", "whole number from 1 to 5"],
+    ["stage", "one", "whole number"],
+    ["target", "gcp", "one of docker, aws"],
+    ["postgresVersion", "12", "one of 16, 17"],
+    ["port", "80", "from 1024"],
+    ["port", "5432.5", "whole number"],
+    ["maxConnections", "-1", "whole number"],
+    ["localSize", "big", "fit, exact"],
+    ["settings", "work_mem=1", "JSON"],
+    ["settings", "[1]", "object"],
+    ["dataGenerations", "[2, 1]", "ascending"],
+    ["backupRetentionDays", "0", "from 1"],
+  ])("refuses %s = %s", (key, value, message) => {
+    expect(() => config({ [key]: value })).toThrow(message);
+  });
+
+  it("names a key that nothing reads", () => {
+    expect(() => checkKeys(["stage", "prot"])).toThrow("cgraph:prot");
+  });
+
+  it("refuses stages that this version does not have, rather than half-making them", () => {
+    expect(() => config({ stage: "2" })).toThrow("not in this version yet");
+  });
+});
