@@ -18,7 +18,11 @@ export function containerDefaults(site: DockerSite, { cpus, memoryMiB }: Contain
     // Equal to memory: no swap. Without it the provider shows a difference for ever.
     memorySwap: memoryMiB,
     init: true,
-    capabilities: { drops: ["ALL"], adds: ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "KILL"] },
+    // With their prefix, as the engine reports them.
+    capabilities: {
+      drops: ["ALL"],
+      adds: ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"],
+    },
     securityOpts: ["no-new-privileges:true"],
     logDriver: "json-file",
     logOpts: { "max-size": "50m", "max-file": "4" },

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
@@ -6,9 +6,9 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { type Change, changeOf, resourceName, verdictOf } from "../lib/changes.ts";
 import { print, printJson, table } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
-import { checkedConfig, explainPulumi, openStack, readStackConfig } from "../lib/stack.ts";
+import { checkTopology, checkedConfig, explainPulumi, openStack, readStackConfig } from "../lib/stack.ts";
+import { adoptDockerContext } from "../setup/engine.ts";
 import { stackConfigFile } from "../lib/stackFiles.ts";
-import { readFileSync } from "node:fs";
 
 export interface PreviewFlags {
   readonly stack: string;
@@ -41,7 +41,9 @@ function configCopy(stack: string, changes: Readonly<Record<string, string>>): {
 export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   const wanted = flags.stage === undefined ? {} : { stage: flags.stage };
   const before = await readStackConfig(flags.stack);
-  const { stage: to } = await checkedConfig(flags.stack, wanted);
+  const config = await checkedConfig(flags.stack, wanted);
+  await adoptDockerContext();
+  await checkTopology(config);
   const stack = await openStack(flags.stack);
   const changes: Change[] = [];
   const messages: string[] = [];
@@ -71,7 +73,7 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   }
   const verdict = verdictOf(changes);
   if (flags.json) {
-    printJson({ from: Number(before["stage"] ?? 1), to, changes, verdict });
+    printJson({ from: Number(before["stage"] ?? 1), to: config.stage, changes, verdict });
   } else {
     print(`${verdict}: ${MEANING[verdict]}`);
     if (changes.length > 0) {

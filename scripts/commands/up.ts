@@ -48,10 +48,11 @@ export async function up(flags: UpFlags): Promise<void> {
   };
   const lock = lockStack(flags.stack, "up");
   try {
-    const { checkedConfig, openOrCreateStack, readStackConfig, stackValues, writeStackConfig } =
+    const { checkTopology, checkedConfig, openOrCreateStack, readStackConfig, stackValues, writeStackConfig } =
       await import("../lib/stack.ts");
     const config = await checkedConfig(flags.stack, wanted);
     const toolchain = await setUp({ mayInstall: flags.install });
+    await checkTopology(config);
     const stack = await openOrCreateStack(flags.stack, toolchain.pulumi);
     const { refresh } = await reconcile(stack);
     await checkPort(config, flags.stack);

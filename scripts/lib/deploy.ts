@@ -4,18 +4,27 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { changeOf, resourceName } from "./changes.ts";
 import { containerStates, lastWords, listLabelled } from "./docker.ts";
 import { type Step, note, step } from "./progress.ts";
+import { run } from "./run.ts";
 import { explainPulumi } from "./stack.ts";
 
 /** How often a container may start anew before it is taken to be broken. */
 const RESTARTS = 3;
 
-/** Ends `up` early when a container starts over and over: waiting for its health would take ten minutes. */
-async function watchContainers(stack: string, signal: AbortSignal, broken: (container: string) => void): Promise<void> {
+/** Calls back when a container starts over and over: waiting for its health would take ten minutes. */
+async function watchContainers(
+  stack: string,
+  signal: AbortSignal,
+  onBroken: (container: string) => Promise<void>,
+): Promise<void> {
   while (!signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, 1500));
     try {
       const names = (await listLabelled("container", stack)).map((container) => container.name);
-      for (const state of await containerStates(names)) if (state.restarts >= RESTARTS) broken(state.name);
+      const broken = (await containerStates(names)).find((state) => state.restarts >= RESTARTS);
+      if (broken) {
+        await onBroken(broken.name);
+        return;
+      }
     } catch {
       // Docker does not answer for the moment; Pulumi itself will say so.
     }
@@ -31,7 +40,10 @@ function failureOf(diagnostics: readonly string[], error: unknown): string {
   return error instanceof Error ? (error.message.trim().split("\n").at(-1) ?? "") : String(error);
 }
 
-function remedyFor(problem: string): string {
+function remedyFor(
+  problem: string,
+  otherwise = "mend what the message says, then call this again: it goes on where it was",
+): string {
   if (/port is already allocated|address already in use/i.test(problem)) {
     return "stop what uses the port, or choose another: pulumi config set cgraph:port 5433, or up --port 5433";
   }
@@ -40,7 +52,13 @@ function remedyFor(problem: string): string {
   if (/Cannot connect to the Docker daemon|connection refused|dial unix|error during connect|EOF/i.test(problem)) {
     return "start Docker (./cgraph-db setup), then call this again: it goes on";
   }
-  return "mend what the message says, then call this again: it goes on where it was";
+  return otherwise;
+}
+
+interface Broken {
+  readonly container: string;
+  /** What its log says of the reason. */
+  readonly words: string;
 }
 
 type Operation = (hooks: { onEvent: (event: EngineEvent) => void; signal: AbortSignal }) => Promise<unknown>;
@@ -51,7 +69,8 @@ async function operate(title: string, stack: Stack, operation: Operation, watch:
     const running = new Map<string, string>();
     const diagnostics: string[] = [];
     let changed = 0;
-    let broken: string | undefined;
+    let interrupted = false;
+    let broken: Broken | undefined;
     const onEvent = (event: EngineEvent): void => {
       const change = changeOf(event);
       if (change) {
@@ -69,20 +88,21 @@ async function operate(title: string, stack: Stack, operation: Operation, watch:
       if (!process.stdin.isTTY) abort.abort();
       interrupted = true;
     };
-    let interrupted = false;
     process.on("SIGINT", interrupt);
     process.on("SIGTERM", interrupt);
     const watching = new AbortController();
     if (watch) {
-      void watchContainers(stack.name, watching.signal, (container) => {
-        broken ??= container;
+      void watchContainers(stack.name, watching.signal, async (container) => {
+        broken = { container, words: await lastWords(container) };
         abort.abort();
+        // Pulumi waits for its health until it is gone; the data is in volumes.
+        await run("docker", ["rm", "--force", container]);
       });
     }
     try {
       await operation({ onEvent, signal: abort.signal });
     } catch (error) {
-      throw await failure(stack.name, error, { interrupted, broken, diagnostics });
+      throw failure(stack.name, error, { interrupted, broken, diagnostics });
     } finally {
       watching.abort();
       process.off("SIGINT", interrupt);
@@ -97,20 +117,20 @@ function show(progress: Step, running: ReadonlyMap<string, string>): void {
   if (leaves.length > 0) progress.detail(leaves.map(([, text]) => text).join(", "));
 }
 
-async function failure(
+function failure(
   stack: string,
   error: unknown,
-  state: { interrupted: boolean; broken: string | undefined; diagnostics: readonly string[] },
-): Promise<unknown> {
+  state: { interrupted: boolean; broken: Broken | undefined; diagnostics: readonly string[] },
+): unknown {
   if (state.interrupted) {
     return new UserError("interrupted", "call this again: it goes on where it was", EXIT.failed);
   }
   if (state.broken) {
-    const words = await lastWords(state.broken);
+    const { container, words } = state.broken;
     const said = /cgraph: FATAL: (.*)/.exec(words)?.[1];
     return new UserError(
-      `${state.broken} does not start: ${said ?? `\n${words}`}`,
-      said ? "do as it says, then call this again; the data volume is untouched" : remedyFor(words),
+      `${container} does not start: ${said ?? `\n${words}`}`,
+      remedyFor(said ?? words, "mend what it says, then call this again; the data volume is untouched"),
       EXIT.failed,
     );
   }

@@ -1,9 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
 // The Automation API loads 0.5 s of modules: this file is imported by commands that need a stack, when they run.
 import { LocalWorkspace, PulumiCommand, type Stack } from "@pulumi/pulumi/automation/index.js";
+import { dockerHost } from "../../components/docker/engine.ts";
 import { type ConfigSource, type StackConfig, checkKeys, readConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { program } from "../../stacks/program.ts";
+import { planTopology } from "../../stacks/topology.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { adoptDockerContext } from "../setup/engine.ts";
 import { type PulumiCli, findPulumi } from "../setup/pulumi.ts";
@@ -137,6 +139,11 @@ export async function readStackConfig(name: string): Promise<Record<string, stri
       .filter(([key]) => key.startsWith(PREFIX))
       .map(([key, value]) => [key.slice(PREFIX.length), typeof value === "string" ? value : JSON.stringify(value)]),
   );
+}
+
+/** Checks that the stage fits the Docker host with these settings; a mistake in them is found before anything is done. */
+export async function checkTopology(config: StackConfig): Promise<void> {
+  planTopology(config, await dockerHost());
 }
 
 /** Reads and checks a stack's configuration, with changes that are not written yet. */

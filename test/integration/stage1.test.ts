@@ -159,9 +159,9 @@ describe("the schema", () => {
     expect(await denied("UPDATE messages SET read_at = now()", "DATABASE_READONLY_URL")).toContain(
       "read-only transaction",
     );
-    expect(
-      await denied("SET default_transaction_read_only = off; DELETE FROM messages", "DATABASE_READONLY_URL"),
-    ).toContain("permission denied");
+    expect(await denied("BEGIN READ WRITE; DELETE FROM messages", "DATABASE_READONLY_URL")).toContain(
+      "permission denied",
+    );
     expect(await denied("CREATE TABLE t (a int)", "DATABASE_URL")).toContain("permission denied for schema public");
     expect(await denied("DROP TABLE messages", "DATABASE_URL")).toContain("must be owner");
     expect(await denied("SELECT * FROM messages", "DATABASE_MONITOR_URL")).toContain("permission denied");

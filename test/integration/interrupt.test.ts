@@ -1,0 +1,68 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { ROOT } from "../../scripts/lib/paths.ts";
+import { run } from "../../scripts/lib/run.ts";
+import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
+
+const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
+/** Kills for the long drill, and one of each kind otherwise. */
+const KILLS = FULL ? 20 : 2;
+const stack = uniqueStack();
+
+afterAll(() => removeStack(stack));
+
+/** Starts a command and ends it with a signal after so many milliseconds; gives whether it was still running. */
+function killAfter(args: readonly string[], ms: number, signal: NodeJS.Signals): Promise<boolean> {
+  return new Promise((resolve) => {
+    const child = spawn(join(ROOT, "cgraph-db"), args, { stdio: "ignore" });
+    const timer = setTimeout(() => child.kill(signal), ms);
+    child.on("exit", (_, by) => {
+      clearTimeout(timer);
+      resolve(by !== null);
+    });
+  });
+}
+
+const psql = (sql: string) => cgraph(["psql", "--stack", stack, "--role", "postgres", "--", "-XAtqc", sql]);
+
+describe("a command that is killed", () => {
+  it(
+    "leaves a stack with which the next one goes on, its data kept",
+    async () => {
+      const port = String(await freePort());
+      await cgraphOk("up", "--stack", stack, "--port", port, "--no-install");
+      await psql("CREATE TABLE kept AS SELECT 1 AS n");
+      let running = 0;
+      for (let i = 0; i < KILLS; i++) {
+        const [down, up] = [
+          ["down", "--stack", stack],
+          ["up", "--stack", stack, "--no-install"],
+        ];
+        // Every other time the stack is taken down first, so that `up` has all to do.
+        const victim = i % 2 === 0 ? down : up;
+        if (victim === up) await cgraphOk(...down);
+        const moment = 800 + Math.random() * 5000;
+        if (await killAfter(victim, moment, "SIGKILL")) running++;
+        const next = await cgraph(up);
+        expect(next.code, `after ${victim[0]} was killed at ${Math.round(moment)} ms:\n${next.stderr}`).toBe(0);
+        expect((await psql("SELECT n FROM kept")).stdout.trim()).toBe("1");
+        const preview = JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as { verdict: string };
+        expect(preview.verdict).toBe("none");
+      }
+      console.log(`${running} of ${KILLS} commands were killed while they ran`);
+      expect(running).toBeGreaterThan(0);
+      const containers = await run("docker", ["ps", "--all", "--quiet", "--filter", `label=cgraph.stack=${stack}`]);
+      expect(containers.stdout.trim().split("\n")).toHaveLength(2);
+    },
+    KILLS * 60_000 + 120_000,
+  );
+
+  it("with Ctrl-C ends in order: no lock, no pending operation", async () => {
+    await cgraphOk("down", "--stack", stack);
+    expect(await killAfter(["up", "--stack", stack, "--no-install"], 2500, "SIGINT")).toBe(false);
+    const next = await cgraph(["up", "--stack", stack, "--no-install"]);
+    expect(next.code, next.stderr).toBe(0);
+    expect(next.stderr).not.toContain("interrupted command");
+  });
+});
