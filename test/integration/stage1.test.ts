@@ -1,7 +1,11 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DATABASE } from "../../components/roles.ts";
+import { ROOT } from "../../scripts/lib/paths.ts";
 import { run } from "../../scripts/lib/run.ts";
+import { pulumiEnvironment } from "../../scripts/lib/stackFiles.ts";
+import { findPulumi } from "../../scripts/setup/pulumi.ts";
+import { startLanguageHost } from "../support/languageHost.ts";
 import { openStack, stackValues } from "../../scripts/lib/stack.ts";
 import { readConfig } from "../../stacks/config.ts";
 import { planTopology } from "../../stacks/topology.ts";
@@ -62,6 +66,24 @@ describe("a new stage 1", () => {
     const opened = await openStack(stack);
     const { changeSummary } = await opened.previewRefresh();
     expect(Object.keys(changeSummary ?? {})).toEqual(["same"]);
+  });
+
+  it("is what plain `pulumi up` would make: index.ts under Pulumi's own runner shows no change", async () => {
+    const cli = await findPulumi();
+    const host = await startLanguageHost();
+    try {
+      const { code, stdout, stderr } = await run(
+        cli?.command ?? "pulumi",
+        ["preview", "--stack", stack, "--client", host.address, "--json", "--non-interactive"],
+        { cwd: ROOT, timeoutMs: 60_000, env: { ...process.env, ...pulumiEnvironment(stack) } },
+      );
+      expect(code, stderr).toBe(0);
+      const preview = JSON.parse(stdout) as { changeSummary: Record<string, number> };
+      expect(Object.keys(preview.changeSummary)).toEqual(["same"]);
+      expect(preview.changeSummary["same"]).toBeGreaterThan(15);
+    } finally {
+      host.stop();
+    }
   });
 
   it("tells what runs", async () => {
