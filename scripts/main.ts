@@ -95,6 +95,10 @@ command("restore", "Restore into a new volume, then swap; the old volume is kept
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/restore.ts")).restore));
 
+command("prune", "Delete the data volumes that restores have left behind")
+  .option("-y, --yes", "answer yes to every question")
+  .action(runs(async () => (await import("./commands/prune.ts")).prune));
+
 const secrets = program.command("secrets").description("What must be kept in a safe place");
 secrets
   .command("export")

@@ -292,6 +292,16 @@ describe("backups", () => {
     expect(preview.verdict).toBe("none");
   });
 
+  it("leave old volumes until prune deletes them, and only those", async () => {
+    const pruned = JSON.parse(await cgraphOk("prune", "--stack", stack, "--yes", "--json")) as { deleted: string[] };
+    expect(pruned.deleted).toEqual([`cgraph-${stack}-pg0-data`, `cgraph-${stack}-pg0-data-2`]);
+    const volumes = await run("docker", ["volume", "ls", "--quiet", "--filter", `label=cgraph.stack=${stack}`]);
+    expect(volumes.stdout).toContain(`cgraph-${stack}-pg0-data-3`);
+    expect(volumes.stdout.split("\n").filter((name) => name.includes("pg0-data"))).toHaveLength(1);
+    const preview = JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as { verdict: string };
+    expect(preview.verdict).toBe("none");
+  });
+
   it("refuse a target that no backup leads to", async () => {
     for (const [target, words] of [
       ["2020-01-01T00:00:00Z", "no backup ended before"],
@@ -323,7 +333,7 @@ describe("life goes on", () => {
   it("down keeps the volumes, and up finds them with the same passwords", async () => {
     const before = env["DATABASE_URL"];
     const down = JSON.parse(await cgraphOk("down", "--stack", stack, "--json")) as { keptVolumes: string[] };
-    expect(down.keptVolumes).toContain(`cgraph-${stack}-pg0-data`);
+    expect(down.keptVolumes).toContain(`cgraph-${stack}-pg0-data-3`);
     expect((await run("docker", ["ps", "--all", "--quiet", "--filter", `label=cgraph.stack=${stack}`])).stdout).toBe(
       "",
     );
