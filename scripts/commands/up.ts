@@ -60,7 +60,7 @@ export async function up(flags: UpFlags): Promise<void> {
       wanted["baseImage"] = toolchain.baseImage;
     }
     await writeStackConfig(stack, { stage: String(config.stage), ...wanted });
-    const changes = await deploy(stack, { refresh });
+    const changes = await deploy(stack, { refresh: refresh || lock.interrupted });
     await report(flags, await stackValues(stack), changes);
   } finally {
     lock.release();
