@@ -6,14 +6,13 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { parseArgs } from "node:util";
 import { UserError } from "../tuning/errors.ts";
 import { type Config, HARDWARE, configs } from "./configs.ts";
 import { type Disk, type DiskName, openDisk, proveDisk, releaseDisks } from "./disk.ts";
 import { type EngineInfo, docker, engineInfo, helper, interrupted, newestImage, removeAll } from "./docker.ts";
 import { FULL, QUICK, type Scale, prepareGolden } from "./golden.ts";
 import { plotSvg } from "./plot.ts";
-import { type Cell, type Result, cell, ratios, table } from "./results.ts";
+import { type Cell, type Result, cell, ratios } from "./results.ts";
 import {
   type Bench,
   GOLDEN,
@@ -251,54 +250,4 @@ export async function saveResult(result: Result): Promise<string> {
   await writeFile(path, `${JSON.stringify(result, null, 2)}\n`);
   await writeFile(path.replace(/json$/, "svg"), plotSvg(result));
   return path;
-}
-
-/** `--variant name:setting=value,setting=value` */
-function readVariant(text: string): [string, Record<string, string>] {
-  const [, name, settings] = /^([a-z][a-z0-9]*):(.+)$/.exec(text) ?? [];
-  const pairs = (settings ?? "").split(",").map((pair) => /^([a-z_.]+)=(.+)$/.exec(pair)?.slice(1) ?? []);
-  if (!name || pairs.some((pair) => pair.length !== 2)) {
-    throw new UserError(
-      `--variant "${text}" cannot be read`,
-      "write it so: --variant half:work_mem=8MB,wal_buffers=16MB",
-    );
-  }
-  return [name, Object.fromEntries(pairs) as Record<string, string>];
-}
-
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      runs: { type: "string" },
-      disk: { type: "string", default: "both" },
-      quick: { type: "boolean", default: false },
-      workloads: { type: "string" },
-      variant: { type: "string", multiple: true, default: [] },
-    },
-  });
-  if (!["bare", "gp3", "both"].includes(values.disk))
-    throw new UserError(`--disk is "${values.disk}"`, "choose bare, gp3 or both");
-  const result = await benchTuning({
-    runs: Number(values.runs ?? (values.quick ? 1 : 3)),
-    disks: values.disk === "both" ? ["bare", "gp3"] : [values.disk as DiskName],
-    quick: values.quick,
-    onProgress: (line) => console.error(line),
-    ...(values.workloads === undefined ? {} : { workloads: values.workloads.split(",") }),
-    variants: Object.fromEntries(values.variant.map(readVariant)),
-  });
-  console.log(table(result));
-  console.error(`written to ${await saveResult(result)} and .svg`);
-}
-
-if (import.meta.main) {
-  await main().catch((error: unknown) => {
-    const wrongOption =
-      error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
-    const told = wrongOption
-      ? new UserError(error.message, "options: --runs --disk --quick --workloads --variant")
-      : error;
-    if (!(told instanceof UserError)) throw error;
-    console.error(`${told.message}\n${told.remedy}`);
-    process.exitCode = told.exitCode;
-  });
 }

@@ -33,6 +33,8 @@ function command(name: string, description: string, options: { stack?: boolean; 
   return made;
 }
 
+const collect = (value: string, before: readonly string[]): string[] => [...before, value];
+
 command("setup", "Install what is missing: packages, Pulumi, plugins, Docker, base image", { stack: false })
   .option("--check", "only list what is found and missing")
   .option("--no-install", "install nothing on this machine as root")
@@ -117,6 +119,14 @@ command("bench <what>", "Measure: tuning", { stack: false })
   .option("--runs <n>", "runs of each", "3")
   .option("--disk <disk>", "bare, gp3 or both", "both")
   .option("--quick", "a small run that only shows that it works")
+  .option("--workloads <list>", "only these, separated by commas")
+  .option(
+    "--variant <name:setting=value,...>",
+    "one more column: ours with other settings; can be repeated",
+    collect,
+    [],
+  )
+  .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/bench.ts")).bench));
 
 /** One message on standard error, and the exit code. */
