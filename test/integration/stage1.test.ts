@@ -65,7 +65,7 @@ describe("a new stage 1", () => {
     expect(preview).toEqual({ from: 1, to: 1, changes: [], verdict: "none" });
     const opened = await openStack(stack);
     const { changeSummary } = await opened.previewRefresh();
-    expect(Object.keys(changeSummary ?? {})).toEqual(["same"]);
+    expect(Object.keys(changeSummary)).toEqual(["same"]);
   });
 
   it("is what plain `pulumi up` would make: index.ts under Pulumi's own runner shows no change", async () => {

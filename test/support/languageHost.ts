@@ -83,7 +83,7 @@ export async function startLanguageHost(): Promise<{ address: string; stop: () =
           done(null, response);
         });
       },
-    } as unknown as grpc.UntypedServiceImplementation,
+    },
   );
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>

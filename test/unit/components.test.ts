@@ -117,8 +117,7 @@ describe("stage 1 in Docker", () => {
 
   it("gives containers no password: not in their environment, command or files", () => {
     for (const name of ["pg0", "backup"]) {
-      const { uploads: _, ...visible } = inputsOf(name);
-      expect(JSON.stringify(visible)).not.toMatch(/-secret/);
+      expect(JSON.stringify({ ...inputsOf(name), uploads: [] })).not.toMatch(/-secret/);
     }
     expect(uploaded("pg0", "/etc/cgraph/roles.sql")).not.toMatch(/-secret/);
     expect(uploaded("pg0", "/etc/cgraph/roles.sql")).toMatch(/PASSWORD 'SCRAM-SHA-256\$4096:/);

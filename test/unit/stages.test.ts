@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { checkKeys, readConfig } from "../../stacks/config.ts";
-import { ALERTS, CACHE_RULES, GUIDE, STAGES } from "../../stacks/guide.ts";
+import { ALERTS, type Origin, CACHE_RULES, GUIDE, STAGES } from "../../stacks/guide.ts";
 import { fitToHost, planTopology } from "../../stacks/topology.ts";
 import { checkPools } from "../../tuning/pools.ts";
 import { APP_POOLS } from "../../stacks/guide.ts";
@@ -20,9 +20,9 @@ describe("the guide's table", () => {
 
   it("says of every figure where it comes from", () => {
     for (const stage of STAGES) {
-      for (const [name, figure] of Object.entries(GUIDE[stage])) {
+      for (const [name, figure] of Object.entries<unknown>({ ...GUIDE[stage] })) {
         if (typeof figure !== "object" || figure === null || !("origin" in figure)) continue;
-        const { origin } = figure;
+        const origin = figure.origin as Origin;
         expect(origin.from === "guide" ? origin.section : origin.reason, `stage ${stage}: ${name}`).not.toBe("");
       }
     }
