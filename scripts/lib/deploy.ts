@@ -1,6 +1,7 @@
 /** Carries out `up` and `destroy` of a stack with progress, a watch on its containers, and an orderly Ctrl-C. */
 import type { DestroyOptions, EngineEvent, Stack, UpOptions } from "@pulumi/pulumi/automation/index.js";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { engineVersion } from "../setup/engine.ts";
 import { changeOf, resourceName } from "./changes.ts";
 import { containerStates, lastWords, listLabelled } from "./docker.ts";
 import { type Step, note, step } from "./progress.ts";
@@ -102,6 +103,13 @@ async function operate(title: string, stack: Stack, operation: Operation, watch:
     try {
       await operation({ onEvent, signal: abort.signal });
     } catch (error) {
+      if (!interrupted && (await engineVersion()) === undefined) {
+        throw new UserError(
+          "the Docker engine stopped answering midway; data volumes are untouched",
+          "start Docker (./cgraph-db setup), then call this again: it goes on where it was",
+          EXIT.failed,
+        );
+      }
       throw failure(stack.name, error, { interrupted, broken, diagnostics });
     } finally {
       watching.abort();

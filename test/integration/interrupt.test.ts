@@ -34,7 +34,8 @@ describe("a command that is killed", () => {
       await cgraphOk("up", "--stack", stack, "--port", port, "--no-install");
       await psql("CREATE TABLE kept AS SELECT 1 AS n");
       let running = 0;
-      for (let i = 0; i < KILLS; i++) {
+      // A command that had already ended when its moment came does not count.
+      for (let i = 0; running < KILLS && i < 2 * KILLS; i++) {
         const [down, up] = [
           ["down", "--stack", stack],
           ["up", "--stack", stack, "--no-install"],
@@ -42,7 +43,7 @@ describe("a command that is killed", () => {
         // Every other time the stack is taken down first, so that `up` has all to do.
         const victim = i % 2 === 0 ? down : up;
         if (victim === up) await cgraphOk(...down);
-        const moment = 800 + Math.random() * 5000;
+        const moment = 500 + Math.random() * 4000;
         if (await killAfter(victim, moment, "SIGKILL")) running++;
         const next = await cgraph(up);
         expect(next.code, `after ${victim[0]} was killed at ${Math.round(moment)} ms:\n${next.stderr}`).toBe(0);
@@ -50,12 +51,11 @@ describe("a command that is killed", () => {
         const preview = JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as { verdict: string };
         expect(preview.verdict).toBe("none");
       }
-      console.log(`${running} of ${KILLS} commands were killed while they ran`);
-      expect(running).toBeGreaterThan(0);
+      expect(running).toBe(KILLS);
       const containers = await run("docker", ["ps", "--all", "--quiet", "--filter", `label=cgraph.stack=${stack}`]);
       expect(containers.stdout.trim().split("\n")).toHaveLength(2);
     },
-    KILLS * 60_000 + 120_000,
+    KILLS * 120_000 + 120_000,
   );
 
   it("with Ctrl-C ends in order: no lock, no pending operation", async () => {
