@@ -46,7 +46,8 @@ export class Backups extends pulumi.ComponentResource {
         networkMode: "none",
         destroyGraceSeconds: 30,
       },
-      { parent: this, deleteBeforeReplace: true, dependsOn: primary },
+      // Needs the server's volumes only: the schedule itself waits until the server answers.
+      { parent: this, deleteBeforeReplace: true },
     );
     this.containerName = container.name;
     this.registerOutputs({ containerName: this.containerName });

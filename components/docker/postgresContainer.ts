@@ -79,9 +79,10 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
       shmSize: Math.max(64, Math.floor(node.hardware.memoryMiB / 4)),
       healthcheck: {
         tests: ["CMD", "cgraph-healthcheck"],
-        interval: "2s",
-        timeout: "5s",
-        retries: 10,
+        // The check itself waits: until the server answers while it starts, and between looks once it has.
+        interval: "500ms",
+        timeout: "15s",
+        retries: 6,
         startPeriod: "10m0s",
       },
       wait: true,

@@ -6,7 +6,8 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { type Change, changeOf, resourceName, verdictOf } from "../lib/changes.ts";
 import { print, printJson, table } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
-import { checkTopology, checkedConfig, explainPulumi, openStack, readStackConfig } from "../lib/stack.ts";
+import { explainPulumi, openStack } from "../lib/stack.ts";
+import { checkTopology, checkedConfig, readStackConfig } from "../lib/stackConfig.ts";
 import { adoptDockerContext } from "../setup/engine.ts";
 import { stackConfigFile } from "../lib/stackFiles.ts";
 
@@ -40,8 +41,8 @@ function configCopy(stack: string, changes: Readonly<Record<string, string>>): {
 /** `preview`: what `up` would change. Exit 3 where data would be lost. */
 export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   const wanted = flags.stage === undefined ? {} : { stage: flags.stage };
-  const before = await readStackConfig(flags.stack);
-  const config = await checkedConfig(flags.stack, wanted);
+  const before = readStackConfig(flags.stack);
+  const config = checkedConfig(flags.stack, wanted);
   await adoptDockerContext();
   await checkTopology(config);
   const stack = await openStack(flags.stack);

@@ -6,7 +6,8 @@ import { docker } from "../lib/docker.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { reconcile } from "../lib/reconcile.ts";
-import { checkedConfig, openStack, stackValues, writeStackConfig } from "../lib/stack.ts";
+import { openStack, stackValues } from "../lib/stack.ts";
+import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { unprotectVolumes } from "../lib/unprotect.ts";
 
 /** `prune`: deletes the data volumes that restores have left behind; the one in use stays. */
@@ -15,7 +16,7 @@ export async function prune(flags: { stack: string; yes?: boolean; json?: boolea
   try {
     const stack = await openStack(flags.stack);
     const { refresh } = await reconcile(stack);
-    const { dataGenerations } = await checkedConfig(flags.stack);
+    const { dataGenerations } = checkedConfig(flags.stack);
     const { name } = primaryOf(await stackValues(stack));
     const volumes = dataGenerations.slice(0, -1).map((generation) => dataVolumeName(flags.stack, name, generation));
     if (volumes.length > 0) {
@@ -25,7 +26,7 @@ export async function prune(flags: { stack: string; yes?: boolean; json?: boolea
         flags.yes === true,
       );
       await unprotectVolumes(stack, volumes);
-      await writeStackConfig(stack, { dataGenerations: JSON.stringify(dataGenerations.slice(-1)) });
+      writeStackConfig(flags.stack, { dataGenerations: JSON.stringify(dataGenerations.slice(-1)) });
       await deploy(stack, { refresh });
       for (const volume of volumes) await docker(["volume", "rm", volume]);
     }

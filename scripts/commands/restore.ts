@@ -12,7 +12,8 @@ import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { pipe, run } from "../lib/run.ts";
-import { checkedConfig, openStack, stackValues, writeStackConfig } from "../lib/stack.ts";
+import { openStack, stackValues } from "../lib/stack.ts";
+import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 
 export interface RestoreFlags {
   readonly stack: string;
@@ -148,7 +149,7 @@ export async function restore(flags: RestoreFlags): Promise<void> {
     const values = await stackValues(stack);
     const node = primaryOf(values);
     const args = restoreArguments(flags.to, await listBackups(values.backupContainer));
-    const { dataGenerations } = await checkedConfig(flags.stack);
+    const { dataGenerations } = checkedConfig(flags.stack);
     const next = Math.max(...dataGenerations) + 1;
     const volume = dataVolumeName(flags.stack, node.name, next);
     await confirm(
@@ -158,7 +159,7 @@ export async function restore(flags: RestoreFlags): Promise<void> {
     );
     await archiveUntilNow(node.container);
     await restoreInto(volume, flags.stack, values, node, args);
-    await writeStackConfig(stack, { dataGenerations: JSON.stringify([...dataGenerations, next]) });
+    writeStackConfig(flags.stack, { dataGenerations: JSON.stringify([...dataGenerations, next]) });
     await deploy(stack, { refresh });
     if (flags.json) printJson({ stack: flags.stack, restoredTo: flags.to, volume, keptVolume: node.dataVolume });
     else print(`Restored to ${flags.to}, in volume ${volume}. The old data is untouched in volume ${node.dataVolume}.`);

@@ -3,12 +3,12 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { printableUrl } from "../lib/connection.ts";
-import { deploy } from "../lib/deploy.ts";
 import { listLabelled } from "../lib/docker.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
+import { checkTopology, checkedConfig, readStackConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { checkStackName } from "../lib/stackFiles.ts";
 import { OFFICIAL_BASE } from "../setup/baseImage.ts";
 import { setUp } from "../setup/steps.ts";
@@ -48,20 +48,21 @@ export async function up(flags: UpFlags): Promise<void> {
   };
   const lock = lockStack(flags.stack, "up");
   try {
-    const { checkTopology, checkedConfig, openOrCreateStack, readStackConfig, stackValues, writeStackConfig } =
-      await import("../lib/stack.ts");
-    const config = await checkedConfig(flags.stack, wanted);
+    const config = checkedConfig(flags.stack, wanted);
+    // The Automation API loads while the set-up waits for other programs.
+    const loading = Promise.all([import("../lib/stack.ts"), import("../lib/deploy.ts")]);
     const toolchain = await setUp({ mayInstall: flags.install });
     await checkTopology(config);
+    const [{ openOrCreateStack }, { deploy }] = await loading;
     const stack = await openOrCreateStack(flags.stack, toolchain.pulumi);
     const { refresh } = await reconcile(stack);
     await checkPort(config, flags.stack);
-    if (toolchain.baseImage !== OFFICIAL_BASE && (await readStackConfig(flags.stack))["baseImage"] === undefined) {
+    if (toolchain.baseImage !== OFFICIAL_BASE && readStackConfig(flags.stack)["baseImage"] === undefined) {
       wanted["baseImage"] = toolchain.baseImage;
     }
-    await writeStackConfig(stack, { stage: String(config.stage), ...wanted });
-    const changes = await deploy(stack, { refresh: refresh || lock.interrupted });
-    await report(flags, await stackValues(stack), changes);
+    writeStackConfig(flags.stack, { stage: String(config.stage), ...wanted });
+    const { changes, values } = await deploy(stack, { refresh: refresh || lock.interrupted });
+    await report(flags, values, changes);
   } finally {
     lock.release();
   }

@@ -1,12 +1,13 @@
 /** Carries out `up` and `destroy` of a stack with progress, a watch on its containers, and an orderly Ctrl-C. */
 import type { DestroyOptions, EngineEvent, Stack, UpOptions } from "@pulumi/pulumi/automation/index.js";
+import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { engineVersion } from "../setup/engine.ts";
 import { changeOf, resourceName } from "./changes.ts";
 import { containerStates, lastWords, listLabelled } from "./docker.ts";
 import { type Step, note, step } from "./progress.ts";
 import { run } from "./run.ts";
-import { explainPulumi } from "./stack.ts";
+import { explainPulumi, stackValues } from "./stack.ts";
 
 /** How often a container may start anew before it is taken to be broken. */
 const RESTARTS = 3;
@@ -62,21 +63,30 @@ interface Broken {
   readonly words: string;
 }
 
-type Operation = (hooks: { onEvent: (event: EngineEvent) => void; signal: AbortSignal }) => Promise<unknown>;
+interface Hooks {
+  readonly onEvent: (event: EngineEvent) => void;
+  readonly signal: AbortSignal;
+}
 
-async function operate(title: string, stack: Stack, operation: Operation, watch: boolean): Promise<number> {
+/** Runs one Pulumi operation; gives how many resources changed. */
+async function operate(
+  title: string,
+  stack: Stack,
+  operation: (hooks: Hooks) => Promise<unknown>,
+  watch: boolean,
+): Promise<{ changes: number }> {
   return step(title, async (progress) => {
     const abort = new AbortController();
     const running = new Map<string, string>();
     const diagnostics: string[] = [];
-    let changed = 0;
+    let changes = 0;
     let interrupted = false;
     let broken: Broken | undefined;
     const onEvent = (event: EngineEvent): void => {
       const change = changeOf(event);
       if (change) {
         running.set(change.urn, `${change.op} ${resourceName(change.urn)}`);
-        changed++;
+        changes++;
       }
       const done = event.resOutputsEvent?.metadata ?? event.resOpFailedEvent?.metadata;
       if (done) running.delete(done.urn);
@@ -102,7 +112,9 @@ async function operate(title: string, stack: Stack, operation: Operation, watch:
     }
     try {
       await operation({ onEvent, signal: abort.signal });
+      return { value: { changes }, done: changes === 0 ? "nothing to change" : `${changes} changes` };
     } catch (error) {
+      // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- a signal may have set it meanwhile
       if (!interrupted && (await engineVersion()) === undefined) {
         throw new UserError(
           "the Docker engine stopped answering midway; data volumes are untouched",
@@ -116,7 +128,6 @@ async function operate(title: string, stack: Stack, operation: Operation, watch:
       process.off("SIGINT", interrupt);
       process.off("SIGTERM", interrupt);
     }
-    return { value: changed, done: changed === 0 ? "nothing to change" : `${changed} changes` };
   });
 }
 
@@ -148,15 +159,24 @@ function failure(
   return new UserError(problem, remedyFor(problem), EXIT.failed);
 }
 
-/** Brings a stack to what its configuration says; gives how many resources changed. */
-export const deploy = (stack: Stack, options: Pick<UpOptions, "refresh">): Promise<number> =>
-  operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...options, ...hooks }), true);
+/** Brings a stack to what its configuration says; gives its outputs and how many resources changed. */
+export async function deploy(
+  stack: Stack,
+  options: Pick<UpOptions, "refresh">,
+): Promise<{ changes: number; values: StackValues }> {
+  // up() would ask for its outputs twice and for a history entry that nobody reads, each in a process of its own.
+  stack.info = () => Promise.resolve(undefined);
+  stack.outputs = () => Promise.resolve({});
+  const { changes } = await operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...options, ...hooks }), true);
+  return { changes, values: await stackValues(stack) };
+}
 
 /** Destroys what a stack has, except what is protected. */
-export const destroyUnprotected = (stack: Stack, options: Pick<DestroyOptions, "refresh">): Promise<number> =>
-  operate(
+export async function destroyUnprotected(stack: Stack, options: Pick<DestroyOptions, "refresh">): Promise<void> {
+  await operate(
     `stack ${stack.name}`,
     stack,
     (hooks) => stack.destroy({ ...options, ...hooks, excludeProtected: true }),
     false,
   );
+}

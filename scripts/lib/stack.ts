@@ -1,23 +1,14 @@
 import { existsSync, readFileSync } from "node:fs";
 // The Automation API loads 0.5 s of modules: this file is imported by commands that need a stack, when they run.
 import { LocalWorkspace, PulumiCommand, type Stack } from "@pulumi/pulumi/automation/index.js";
-import { dockerHost } from "../../components/docker/engine.ts";
-import { type ConfigSource, type StackConfig, checkKeys, readConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { program } from "../../stacks/program.ts";
-import { planTopology } from "../../stacks/topology.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { adoptDockerContext } from "../setup/engine.ts";
 import { type PulumiCli, findPulumi } from "../setup/pulumi.ts";
 import { ROOT } from "./paths.ts";
-import {
-  PROJECT,
-  checkStackName,
-  localStateFile,
-  pulumiEnvironment,
-  stackConfigFile,
-  usesLocalBackend,
-} from "./stackFiles.ts";
+import { run } from "./run.ts";
+import { PROJECT, checkStackName, localStateFile, pulumiEnvironment, usesLocalBackend } from "./stackFiles.ts";
 
 /** Pulumi's own errors that a person can mend, in our words. */
 export function explainPulumi(error: unknown, stack: string): unknown {
@@ -95,72 +86,34 @@ const noStack = (name: string): UserError =>
 export async function openOrCreateStack(name: string, cli?: PulumiCli): Promise<Stack> {
   checkStackName(name);
   checkLocalState(name);
+  const inline = { stackName: name, projectName: PROJECT, program };
+  const options = await workspaceOptions(name, cli);
+  // Where it is plain that there is none yet, asking first would cost a process.
+  const isNew = usesLocalBackend(name) && !existsSync(localStateFile(name));
   try {
-    return await LocalWorkspace.createOrSelectStack(
-      { stackName: name, projectName: PROJECT, program },
-      await workspaceOptions(name, cli),
-    );
+    return await (isNew
+      ? LocalWorkspace.createStack(inline, options)
+      : LocalWorkspace.createOrSelectStack(inline, options));
   } catch (error) {
     throw explainPulumi(error, name);
   }
 }
 
-/** A stack's outputs, secrets included. Throws a UserError where `up` has not come to its end yet. */
+/**
+ * A stack's outputs, secrets included, in one call of the CLI: the Automation API's own needs two.
+ * Throws a UserError where `up` has not come to its end yet.
+ */
 export async function stackValues(stack: Stack): Promise<StackValues> {
-  const outputs = await stack.outputs().catch((error: unknown) => {
-    throw explainPulumi(error, stack.name);
-  });
-  const values = Object.fromEntries(Object.entries(outputs).map(([key, { value }]) => [key, value as unknown]));
-  if (!("nodes" in values) || !("passwords" in values)) {
-    throw new UserError(`stack ${stack.name} is not up`, `run ./cgraph-db up --stack ${stack.name}`, EXIT.failed);
-  }
-  return values as unknown as StackValues;
-}
-
-const PREFIX = `${PROJECT}:`;
-
-/** A stack's configuration file as it stands: keys without `cgraph:`, values as text. */
-export async function readStackConfig(name: string): Promise<Record<string, string>> {
-  if (!existsSync(stackConfigFile(name))) return {};
-  const { parse } = await import("yaml");
-  let file: unknown;
-  try {
-    file = parse(readFileSync(stackConfigFile(name), "utf8"));
-  } catch (error) {
-    throw new UserError(
-      `${stackConfigFile(name)} is not YAML: ${String(error).split("\n")[0]}`,
-      "mend it",
-      EXIT.wrongUse,
-    );
-  }
-  const config = (file as { config?: Record<string, unknown> } | null)?.config ?? {};
-  return Object.fromEntries(
-    Object.entries(config)
-      .filter(([key]) => key.startsWith(PREFIX))
-      .map(([key, value]) => [key.slice(PREFIX.length), typeof value === "string" ? value : JSON.stringify(value)]),
+  const { workspace, name } = stack;
+  const { code, stdout, stderr } = await run(
+    workspace.pulumiCommand.command,
+    ["stack", "output", "--json", "--show-secrets", "--non-interactive", "--stack", name],
+    { cwd: workspace.workDir, env: { ...process.env, ...workspace.envVars } },
   );
-}
-
-/** Checks that the stage fits the Docker host with these settings; a mistake in them is found before anything is done. */
-export async function checkTopology(config: StackConfig): Promise<void> {
-  planTopology(config, await dockerHost());
-}
-
-/** Reads and checks a stack's configuration, with changes that are not written yet. */
-export async function checkedConfig(
-  name: string,
-  changes: Readonly<Record<string, string>> = {},
-): Promise<StackConfig> {
-  const raw = { ...(await readStackConfig(name)), ...changes };
-  checkKeys(Object.keys(raw));
-  const source: ConfigSource = (key) => raw[key];
-  return readConfig(source);
-}
-
-/** Writes configuration keys (without `cgraph:`) to a stack, leaving those that already say so. */
-export async function writeStackConfig(stack: Stack, changes: Readonly<Record<string, string>>): Promise<void> {
-  const before = await readStackConfig(stack.name);
-  const changed = Object.entries(changes).filter(([key, value]) => before[key] !== value);
-  if (changed.length === 0) return;
-  await stack.setAllConfig(Object.fromEntries(changed.map(([key, value]) => [`${PREFIX}${key}`, { value }])));
+  if (code !== 0) throw explainPulumi(new Error(stderr.trim()), name);
+  const values = JSON.parse(stdout) as Partial<StackValues>;
+  if (!values.nodes || !values.passwords) {
+    throw new UserError(`stack ${name} is not up`, `run ./cgraph-db up --stack ${name}`, EXIT.failed);
+  }
+  return values as StackValues;
 }

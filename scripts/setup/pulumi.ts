@@ -15,6 +15,7 @@ const ENV = { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true", PULUMI_HOME };
 
 /** The folder whose bin/ holds the CLI that we downloaded or built. */
 const cachedRoot = join(CACHE, "pulumi", `v${PULUMI_VERSION}`);
+const cachedCommand = join(cachedRoot, "bin", `pulumi${EXE}`);
 
 export interface PulumiCli {
   /** The executable. */
@@ -24,18 +25,19 @@ export interface PulumiCli {
   readonly version: string;
 }
 
-/** The CLI that is there: on PATH and new enough, else in our cache. */
+async function versionOf(command: string): Promise<number[] | undefined> {
+  const { code, stdout } = await run(command, ["version"], { env: ENV, timeoutMs: 20_000 });
+  return code === 0 ? parseVersion(stdout) : undefined;
+}
+
+/** The CLI that is there: on PATH and new enough, else in our cache, where only whole ones of the right version are put. */
 export async function findPulumi(): Promise<PulumiCli | undefined> {
-  for (const [command, root] of [
-    ["pulumi", undefined] as const,
-    [join(cachedRoot, "bin", `pulumi${EXE}`), cachedRoot] as const,
-  ]) {
-    const { code, stdout } = await run(command, ["version"], { env: ENV, timeoutMs: 20_000 });
-    const version = parseVersion(stdout);
-    if (code === 0 && compareVersions(version, PULUMI_MINIMUM) >= 0)
-      return { command, root, version: version.join(".") };
+  const onPath = await versionOf("pulumi");
+  if (onPath && compareVersions(onPath, PULUMI_MINIMUM) >= 0) {
+    return { command: "pulumi", root: undefined, version: onPath.join(".") };
   }
-  return undefined;
+  if (!existsSync(cachedCommand)) return undefined;
+  return { command: cachedCommand, root: cachedRoot, version: PULUMI_VERSION };
 }
 
 async function unpack(archive: string, target: string, contents: string): Promise<void> {
@@ -71,12 +73,18 @@ export async function installPulumi(progress: Step): Promise<PulumiCli> {
     await rm(archive, { force: true });
   } catch (error) {
     note(`  no official Pulumi CLI (${why(error)})`);
-    await buildFromModules("pulumi", join(bin, `pulumi${EXE}`), progress);
+    await buildFromModules("pulumi", cachedCommand, progress);
   }
-  const found = await findPulumi();
-  if (!found)
-    throw new UserError("the Pulumi CLI is installed but does not run", `try ${bin}/pulumi version`, EXIT.failed);
-  return found;
+  const version = await versionOf(cachedCommand);
+  if (!version) {
+    await rm(bin, { recursive: true, force: true });
+    throw new UserError(
+      "the Pulumi CLI that was installed does not run on this machine",
+      "install Pulumi: https://www.pulumi.com/docs/install/",
+      EXIT.failed,
+    );
+  }
+  return { command: cachedCommand, root: cachedRoot, version: version.join(".") };
 }
 
 /** Where Pulumi keeps a plugin's executable. */
