@@ -3,7 +3,7 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { docker, listLabelled } from "./docker.ts";
+import { type DockerObject, docker, listLabelled } from "./docker.ts";
 import { processStart } from "./lock.ts";
 import { note } from "./progress.ts";
 import { localLockFolder, localStateFile, usesLocalBackend } from "./stackFiles.ts";
@@ -89,10 +89,14 @@ export const installationOf = (state: Deployment): string | undefined =>
     string | undefined;
 
 /** Removes what this stack made in Docker but its state does not know: made by a command that was killed meanwhile. */
-async function removeUnknown(kind: "container" | "network", state: Deployment, stack: string): Promise<boolean> {
+async function removeUnknown(
+  kind: "container" | "network",
+  there: readonly DockerObject[],
+  state: Deployment,
+  stack: string,
+): Promise<boolean> {
   const installation = installationOf(state);
   const known = new Set(ofType(state, TYPES[kind]).map((resource) => resource.id));
-  const there = await listLabelled(kind, stack);
   refuseForeign(there, installation, stack, kind);
   const unknown = there.filter((object) => !known.has(object.id));
   for (const object of unknown) {
@@ -138,7 +142,11 @@ export async function reconcile(stack: Stack, options: { deletingData?: boolean 
     state = await readState(stack);
     refresh = true;
   }
-  const volumes = await listLabelled("volume", stack.name);
+  const [volumes, networks, containers] = await Promise.all([
+    listLabelled("volume", stack.name),
+    listLabelled("network", stack.name),
+    listLabelled("container", stack.name),
+  ]);
   refuseForeign(volumes, installationOf(state), stack.name, "volume");
   if (!options.deletingData) {
     const names = new Set(volumes.map((volume) => volume.name));
@@ -153,9 +161,10 @@ export async function reconcile(stack: Stack, options: { deletingData?: boolean 
       );
     }
   }
+  // Containers first: a network with one in it cannot be removed.
   const missing = [
-    await removeUnknown("container", state, stack.name),
-    await removeUnknown("network", state, stack.name),
+    await removeUnknown("container", containers, state, stack.name),
+    await removeUnknown("network", networks, state, stack.name),
   ];
   return { refresh: refresh || missing.some(Boolean) };
 }

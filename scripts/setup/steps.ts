@@ -81,9 +81,12 @@ function setupSteps(options: SetupOptions, made: Made): SetupStep[] {
 export async function setUp(options: SetupOptions): Promise<Toolchain> {
   const made: Made = { pulumi: undefined, baseImage: undefined };
   await adoptDockerContext();
-  for (const one of setupSteps(options, made)) {
+  const steps = setupSteps(options, made);
+  const first = await Promise.all(steps.map((one) => one.find()));
+  for (const [index, one] of steps.entries()) {
     await step(one.title, async (progress) => {
-      const found = await one.find();
+      // What was missing at first may have come with an earlier step.
+      const found = first[index] ?? (await one.find());
       const done = found ?? (await one.make(progress));
       return { value: undefined, done };
     });
