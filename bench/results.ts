@@ -1,4 +1,5 @@
 /** What a benchmark found: medians with their spread, and the figures of one configuration beside another's. */
+import { table as columns } from "../scripts/lib/print.ts";
 import type { DiskName } from "./disk.ts";
 import type { Proof } from "./proof.ts";
 import type { Measurement } from "./workloads.ts";
@@ -105,13 +106,5 @@ export function table(result: Result): string {
       ]);
     }
   }
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-  return rows
-    .map((row) =>
-      row
-        .map((text, column) => text.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return columns(rows);
 }
