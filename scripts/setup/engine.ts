@@ -1,4 +1,4 @@
-import { existsSync, openSync, readFileSync } from "node:fs";
+import { existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type Step, note } from "../lib/progress.ts";
@@ -54,6 +54,15 @@ export async function ensurePackages(packages: readonly string[], allowed: boole
   return true;
 }
 
+/** Removes a process-id file whose process has ended: dockerd takes another process of that number for itself. */
+function removeStalePid(file: string, program: string): void {
+  if (!existsSync(file)) return;
+  const pid = readFileSync(file, "utf8").trim();
+  const comm = `/proc/${pid}/comm`;
+  if (existsSync("/proc/self/comm") && !(existsSync(comm) && readFileSync(comm, "utf8").startsWith(program)))
+    rmSync(file);
+}
+
 /** Starts the Docker engine, after installing it where this is allowed and possible. */
 export async function startEngine(mayInstall: boolean, progress: Step): Promise<string> {
   const target = process.env["DOCKER_HOST"];
@@ -75,6 +84,8 @@ export async function startEngine(mayInstall: boolean, progress: Step): Promise<
   progress.detail("starting");
   const bySystemd = existsSync("/run/systemd/system") && (await run("systemctl", ["start", "docker"])).code === 0;
   if (!bySystemd) {
+    removeStalePid("/var/run/docker.pid", "dockerd");
+    removeStalePid("/var/run/docker/containerd/containerd.pid", "containerd");
     note(`  starting dockerd in the background (its log: ${LOG})`);
     const log = openSync(LOG, "a");
     const child = spawn("dockerd", [], { detached: true, stdio: ["ignore", log, log] });
