@@ -1,11 +1,12 @@
 /** How clients reach a stack's database: URLs, the certificate authority's file, the password file. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RoleName } from "../../components/roles.ts";
 import { DATABASE } from "../../components/roles.ts";
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "./docker.ts";
+import { writeWhole } from "./files.ts";
 import { stackFolder } from "./paths.ts";
 
 export function primaryOf(values: StackValues): NodeOutput {
@@ -14,13 +15,9 @@ export function primaryOf(values: StackValues): NodeOutput {
   return primary;
 }
 
-/** Writes a file whole, readable by its owner only, and leaves it alone where it already says so. */
+/** Writes a file, and leaves it alone where it already says so. */
 function keepFile(path: string, content: string, mode: number): string {
-  if (existsSync(path) && readFileSync(path, "utf8") === content) return path;
-  mkdirSync(join(path, ".."), { recursive: true, mode: 0o700 });
-  const partial = `${path}.${process.pid}.part`;
-  writeFileSync(partial, content, { mode });
-  renameSync(partial, path);
+  if (!existsSync(path) || readFileSync(path, "utf8") !== content) writeWhole(path, content, mode);
   return path;
 }
 

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { parse, parseDocument } from "yaml";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { type ConfigSource, type StackConfig, checkKeys, readConfig } from "../../stacks/config.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { writeWhole } from "./files.ts";
 import { PROJECT, stackConfigFile } from "./stackFiles.ts";
 
 const PREFIX = `${PROJECT}:`;
@@ -50,5 +51,6 @@ export function writeStackConfig(stack: string, changes: Readonly<Record<string,
   const file = stackConfigFile(stack);
   const document = parseDocument(existsSync(file) ? readFileSync(file, "utf8") : "");
   for (const [key, value] of changed) document.setIn(["config", `${PREFIX}${key}`], value);
-  writeFileSync(file, document.toString());
+  // The file also holds the salt of the stack's secrets: half of it would be worse than none.
+  writeWhole(file, document.toString());
 }
