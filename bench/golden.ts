@@ -23,11 +23,11 @@ export const FULL: Scale = {
   messages: 5_000_000,
   conversations: 20_000,
   users: 50_000,
-  bulkRows: 2_000_000,
+  bulkRows: 5_000_000,
   tpcbSeconds: 15,
   readonlySeconds: 10,
-  writeSeconds: 60,
-  diskMiB: 18 * 1024,
+  writeSeconds: 120,
+  diskMiB: 20 * 1024,
   agedSegments: 128,
 };
 

@@ -4,12 +4,14 @@ import type { BackupRepository } from "./BackupRepository.ts";
 import { containerDefaults } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
 import { dockerName } from "./docker/names.ts";
-import { CONFIG_DIRECTORY, REPOSITORY_DIRECTORY } from "./docker/postgresFiles.ts";
-import type { PrimaryDb } from "./PrimaryDb.ts";
+import { CONFIG_DIRECTORY } from "./docker/ConfigFiles.ts";
+import type { PostgresServer } from "./docker/postgresContainer.ts";
+import { REPOSITORY_DIRECTORY } from "./docker/postgresFiles.ts";
 
 export interface BackupsArgs {
   readonly site: DockerSite;
-  readonly primary: PrimaryDb;
+  /** Every server of the stack: the one that takes writes at the time is backed up. */
+  readonly servers: readonly PostgresServer[];
   readonly repository: BackupRepository;
   /** Hours between backups; guide: 24. */
   readonly intervalHours: number;
@@ -23,7 +25,7 @@ export class Backups extends pulumi.ComponentResource {
 
   constructor(name: string, args: BackupsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:backup:Backups", name, {}, opts);
-    const { site, primary, repository } = args;
+    const { site, servers, repository } = args;
     const hostname = dockerName(site.stack, "backup");
     const container = new docker.Container(
       "backup",
@@ -31,7 +33,7 @@ export class Backups extends pulumi.ComponentResource {
         ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
         name: hostname,
         hostname,
-        image: site.postgresImageId,
+        image: site.postgresImage.id,
         command: ["backups"],
         envs: [
           `CGRAPH_BACKUP_INTERVAL_HOURS=${args.intervalHours}`,
@@ -39,8 +41,10 @@ export class Backups extends pulumi.ComponentResource {
         ],
         uploads: [{ file: `${CONFIG_DIRECTORY}/pgbackrest.conf`, content: repository.config, permissions: "0644" }],
         volumes: [
-          { volumeName: primary.dataVolumeName, containerPath: "/var/lib/postgresql" },
-          { volumeName: primary.runVolumeName, containerPath: "/run/postgresql" },
+          ...servers.flatMap((server) => [
+            { volumeName: server.dataVolumeName, containerPath: `/nodes/${server.name}` },
+            { volumeName: server.runVolumeName, containerPath: `/nodes/${server.name}-run` },
+          ]),
           { volumeName: repository.volumeName, containerPath: REPOSITORY_DIRECTORY },
         ],
         networkMode: "none",

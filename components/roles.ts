@@ -1,6 +1,8 @@
 /** The database's roles: who may do what, for how long. Names of cgraph, cgraph_production and replicator: the guide. */
 
 export const DATABASE = "cgraph_production";
+/** PgBouncer's name for the same database, read on replicas. */
+export const READ_DATABASE = "cgraph_production_ro";
 /** The role that owns the database and its tables. */
 export const OWNER = "cgraph_owner";
 
@@ -47,6 +49,27 @@ export const ROLES = [
     defaults: { statement_timeout: "0" },
     connects: false,
   },
+  {
+    // PgBouncer's own: it may ask for other roles' verifiers, and do nothing else.
+    name: "cgraph_pooler",
+    attributes: "NOREPLICATION",
+    defaults: { statement_timeout: "5s", default_transaction_read_only: "on" },
+    connects: true,
+  },
+  {
+    // pg_rewind's: reads files of a former primary's successor.
+    name: "cgraph_rewind",
+    attributes: "NOREPLICATION",
+    defaults: { statement_timeout: "0" },
+    connects: false,
+  },
+  {
+    // The cache's: follows the stream of changes.
+    name: "cgraph_changes",
+    attributes: "REPLICATION CONNECTION LIMIT 4",
+    defaults: { statement_timeout: "0", default_transaction_read_only: "on" },
+    connects: true,
+  },
 ] as const satisfies readonly Role[];
 
 export type RoleName = (typeof ROLES)[number]["name"];
@@ -79,7 +102,9 @@ SELECT 'CREATE DATABASE ${DATABASE} OWNER ${OWNER}'
 REVOKE ALL ON DATABASE ${DATABASE} FROM PUBLIC;
 REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE ${DATABASE} TO ${connecting.join(", ")};
-GRANT CONNECT ON DATABASE postgres TO cgraph_monitor;
+GRANT CONNECT ON DATABASE postgres TO cgraph_monitor, cgraph_rewind;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean), pg_catalog.pg_stat_file(text, boolean),
+  pg_catalog.pg_read_binary_file(text), pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) TO cgraph_rewind;
 \\connect ${DATABASE}
 SET synchronous_commit = local;
 SET client_min_messages = warning;
@@ -90,5 +115,26 @@ GRANT USAGE ON SCHEMA public TO cgraph, cgraph_readonly, cgraph_monitor;
 ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph;
 ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO cgraph;
 ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly;
+CREATE SCHEMA IF NOT EXISTS cgraph_pool;
+CREATE OR REPLACE FUNCTION cgraph_pool.user_lookup(name text) RETURNS TABLE (username text, password text)
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT rolname::text, rolpassword FROM pg_authid
+  WHERE rolname = name AND rolcanlogin AND NOT rolsuper AND NOT rolreplication AND rolname !~ '^cgraph_(pooler|rewind)$'
+$$;
+REVOKE ALL ON FUNCTION cgraph_pool.user_lookup(text) FROM PUBLIC;
+GRANT USAGE ON SCHEMA cgraph_pool TO cgraph_pooler;
+GRANT EXECUTE ON FUNCTION cgraph_pool.user_lookup(text) TO cgraph_pooler;
+SELECT current_setting('shared_preload_libraries') ~ 'pg_cron' AS scheduled \\gset
+\\if :scheduled
+CREATE EXTENSION IF NOT EXISTS pg_cron;
+GRANT USAGE ON SCHEMA cron TO ${OWNER};
+CREATE SCHEMA IF NOT EXISTS partman;
+CREATE EXTENSION IF NOT EXISTS pg_partman SCHEMA partman;
+GRANT ALL ON SCHEMA partman TO ${OWNER};
+GRANT ALL ON ALL TABLES IN SCHEMA partman TO ${OWNER};
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA partman TO ${OWNER};
+-- Copying rows that have been checked before (partitions convert).
+GRANT SET ON PARAMETER session_replication_role TO ${OWNER};
+\\endif
 `;
 }

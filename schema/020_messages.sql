@@ -26,7 +26,12 @@ CREATE INDEX IF NOT EXISTS idx_messages_conversation ON messages (conversation_i
 CREATE INDEX IF NOT EXISTS idx_messages_sender ON messages (sender_id);
 CREATE INDEX IF NOT EXISTS idx_messages_content_search ON messages USING gin (to_tsvector('english', content));
 CREATE INDEX IF NOT EXISTS idx_messages_unread ON messages (conversation_id) WHERE read_at IS NULL;
-ALTER TABLE messages SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
+-- Partitioned (stage 3), the leaves carry these.
+DO $$ BEGIN
+    IF (SELECT relkind FROM pg_class WHERE oid = 'messages'::regclass) = 'r' THEN
+        ALTER TABLE messages SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS reactions (
     message_id uuid NOT NULL,

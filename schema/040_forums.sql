@@ -17,7 +17,12 @@ CREATE TABLE IF NOT EXISTS posts (
 );
 CREATE INDEX IF NOT EXISTS idx_posts_forum ON posts (forum_id, inserted_at DESC);
 CREATE INDEX IF NOT EXISTS idx_posts_author ON posts (author_id);
-ALTER TABLE posts SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
+-- Partitioned (stage 3), the leaves carry these.
+DO $$ BEGIN
+    IF (SELECT relkind FROM pg_class WHERE oid = 'posts'::regclass) = 'r' THEN
+        ALTER TABLE posts SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02);
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS votes (
     post_id uuid NOT NULL,

@@ -42,7 +42,7 @@ command("setup", "Install what is missing: packages, Pulumi, plugins, Docker, ba
 
 command("up", "Set up what is missing, then bring the stack up")
   .option("--stage <n>", "the growth stage, 1 to 5 (kept in the stack's configuration)")
-  .option("--port <port>", "port on 127.0.0.1 (kept in the stack's configuration)")
+  .option("--port <port>", "port on 127.0.0.1; the others move along (kept in the stack's configuration)")
   .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/up.ts")).up));
 
@@ -59,15 +59,36 @@ command("status", "Show what runs and whether it is healthy").action(
   runs(async () => (await import("./commands/status.ts")).status),
 );
 
-command("env", "Print connection URLs with passwords, as dotenv").action(
-  runs(async () => (await import("./commands/env.ts")).env),
-);
+command("env", "Print connection URLs with passwords, as dotenv")
+  .option("--format <format>", "dotenv, json, or exs: Ecto's configuration as in the guide", "dotenv")
+  .action(runs(async () => (await import("./commands/env.ts")).env));
+
+command("switchover", "Hand the writes to a replica; clients of the pools wait for a moment")
+  .option("--to <server>", "this replica; default: the one that lags least")
+  .action(runs(async () => (await import("./commands/switchover.ts")).runSwitchover));
+
+command("failover", "Make a replica primary when the primary is lost")
+  .option("--to <server>", "this replica; default: the one that lags least")
+  .option("-y, --yes", "answer yes to every question")
+  .action(runs(async () => (await import("./commands/switchover.ts")).runFailover));
+
+command("restart", "Restart the servers")
+  .option("--rolling", "one after the other, the primary last and after it has handed over")
+  .action(runs(async () => (await import("./commands/restart.ts")).restart));
+
+const config = program.command("config").description("The stack's configuration");
+config
+  .command("apply")
+  .description("Bring the servers to it; restart only what a changed setting makes it, replicas first")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/restart.ts")).applyConfig));
 
 command("psql [args...]", "Open psql on the primary; arguments after -- go to psql", { json: false })
   .option("--role <name>", "connect as this role; postgres is the superuser", "cgraph")
   .action(runs(async () => (await import("./commands/psql.ts")).psql));
 
-command("logs [server]", "Show a server's log; `backup` is the backup schedule", { json: false })
+command("logs [server]", "Show the log of a server or service; `backup` is the backup schedule", { json: false })
   .option("-f, --follow", "go on as new lines come")
   .option("--tail <lines>", "lines from the end", "100")
   .action(runs(async () => (await import("./commands/logs.ts")).logs));
@@ -83,6 +104,22 @@ schema
   .command("show")
   .description("Print the SQL")
   .action(runs(async () => async () => (await import("./commands/schema.ts")).showSchema()));
+
+const partitions = program.command("partitions").description("Messages by month (stage 3)");
+partitions
+  .command("convert")
+  .description("Partition messages while they are in use; goes on where an interrupted call stopped")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--drop-old", "drop the table from before at the end")
+  .option("-y, --yes", "answer yes to every question")
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/partitions.ts")).convertPartitions));
+partitions
+  .command("status")
+  .description("List the partitions with their sizes")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/partitions.ts")).partitionsStatus));
 
 command("backup", "Take a backup now")
   .option("--type <type>", "full, diff or incr", "diff")

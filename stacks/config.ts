@@ -12,8 +12,24 @@ export interface StackConfig {
   readonly postgresVersion: PostgresMajor;
   /** `fit` (default) scales servers down to the Docker host; `exact` refuses a host that is too small. */
   readonly localSize: "fit" | "exact";
-  /** Port on 127.0.0.1 in Docker; default 5432. */
-  readonly port: number;
+  /** Ports on 127.0.0.1 in Docker. */
+  readonly ports: Ports;
+  /** Streaming replicas of the primary; default: the stage's. */
+  readonly replicas: number | undefined;
+  /** Who must have a write before it is acknowledged; default off (guide): the primary alone. */
+  readonly synchronous: "off" | "on" | "strict";
+  /** Members of etcd, an odd number; default 1 locally. */
+  readonly etcdMembers: number;
+  /** MiB of WAL that a replica may lack and still serve reads; default 16. */
+  readonly maxReadLagMiB: number;
+  /** PgBouncer processes; default: the stage's. */
+  readonly poolers: number | undefined;
+  /** Server connections of each pool; default: the guide's 50, fewer where max_connections does not carry them. */
+  readonly poolSize: number | undefined;
+  /** Partitions of messages by month, from stage 3 on. */
+  readonly messages: MessagesConfig;
+  /** MiB of the cache's container; default: an eighth of a server's memory. */
+  readonly cacheMemoryMiB: number | undefined;
   /** Default: the stage's, less where the memory does not carry it. */
   readonly maxConnections: number | undefined;
   /** PostgreSQL settings of the user's own; default none. */
@@ -28,6 +44,29 @@ export interface StackConfig {
   readonly dataGenerations: readonly number[];
 }
 
+export interface MessagesConfig {
+  /** `cgraph:messagesPremakeMonths`, default 4 (pg_partman's). */
+  readonly premakeMonths: number;
+  readonly retention: {
+    /** `cgraph:messagesRetentionMonths`: whole months kept beside the current one; default: all. */
+    readonly months: number | undefined;
+    /** `cgraph:messagesRetention`: older months are moved to the schema `archive` (default) or dropped. */
+    readonly action: "archive" | "drop";
+  };
+}
+
+/** Ports on 127.0.0.1. The others move along with the first, so that two stacks need only one to be told apart. */
+export interface Ports {
+  /** `cgraph:port`, default 5432: the primary, without a pool. */
+  readonly write: number;
+  /** `cgraph:readPort`, default port + 1: replicas, without a pool. */
+  readonly read: number;
+  /** `cgraph:poolPort`, default port + 1000, so 6432 as in the guide. */
+  readonly pool: number;
+  /** `cgraph:cachePort`, default port + 947, so 6379. */
+  readonly cache: number;
+}
+
 export type Target = "docker" | "aws";
 
 /** Reads one key (without `cgraph:`) as the text that stands in the stack's configuration. */
@@ -39,13 +78,26 @@ const KEYS = [
   "postgresVersion",
   "localSize",
   "port",
+  "readPort",
+  "poolPort",
+  "cachePort",
+  "replicas",
+  "synchronous",
+  "etcdMembers",
+  "maxReadLagMiB",
+  "poolers",
+  "poolSize",
+  "cacheMemoryMiB",
+  "messagesPremakeMonths",
+  "messagesRetentionMonths",
+  "messagesRetention",
   "maxConnections",
   "settings",
   "baseImage",
   "backupIntervalHours",
   "backupRetentionDays",
   "dataGenerations",
-] as const satisfies readonly (keyof StackConfig)[];
+] as const;
 
 type Key = (typeof KEYS)[number];
 
@@ -60,6 +112,29 @@ function wholeNumber(source: ConfigSource, key: Key, min: number, max: number, b
     throw wrong(key, text, `a whole number from ${min} to ${max}`);
   }
   return value;
+}
+
+/** A whole number, or undefined where the key is absent. */
+function optional(source: ConfigSource, key: Key, min: number, max: number): number | undefined {
+  return source(key) === undefined ? undefined : wholeNumber(source, key, min, max, min);
+}
+
+function ports(source: ConfigSource): Ports {
+  const write = wholeNumber(source, "port", 1024, 64_535, 5432);
+  const beside = (key: Key, offset: number): number => wholeNumber(source, key, 1024, 65_535, write + offset);
+  const found = {
+    write,
+    read: beside("readPort", 1),
+    pool: beside("poolPort", 1000),
+    cache: beside("cachePort", 947),
+  };
+  if (new Set(Object.values(found)).size < 4) {
+    throw new UserError(
+      `two ports are the same: port ${found.write}, readPort ${found.read}, poolPort ${found.pool}, cachePort ${found.cache}`,
+      "give each its own: pulumi config set cgraph:poolPort VALUE",
+    );
+  }
+  return found;
 }
 
 function oneOf<T extends string>(source: ConfigSource, key: Key, allowed: readonly T[], byDefault: T): T {
@@ -101,7 +176,6 @@ function generations(source: ConfigSource): number[] {
 
 /** Reads and checks a stack's configuration. Throws a UserError that names the key, the value and what is allowed. */
 export function readConfig(source: ConfigSource): StackConfig {
-  const maxConnections = wholeNumber(source, "maxConnections", 10, 10_000, 0);
   const version = wholeNumber(source, "postgresVersion", 1, 99, 17);
   const postgresVersion = POSTGRES_MAJORS.find((major) => major === version);
   if (postgresVersion === undefined) {
@@ -109,9 +183,9 @@ export function readConfig(source: ConfigSource): StackConfig {
   }
   const stage = wholeNumber(source, "stage", 1, STAGES.length, 1) as StageNumber;
   const target = oneOf(source, "target", ["docker", "aws"] as const, "docker");
-  if (stage > 1 || target !== "docker") {
+  if (stage > 3 || target !== "docker") {
     throw new UserError(
-      `stage ${stage} on ${target} is not in this version yet; stage 1 on docker is`,
+      `stage ${stage} on ${target} is not in this version yet; stages 1 to 3 on docker are`,
       "see CHANGELOG.md for what is there",
     );
   }
@@ -120,8 +194,23 @@ export function readConfig(source: ConfigSource): StackConfig {
     target,
     postgresVersion,
     localSize: oneOf(source, "localSize", ["fit", "exact"] as const, "fit"),
-    port: wholeNumber(source, "port", 1024, 65_535, 5432),
-    maxConnections: maxConnections === 0 ? undefined : maxConnections,
+    ports: ports(source),
+    replicas: optional(source, "replicas", 1, 15),
+    synchronous: oneOf(source, "synchronous", ["off", "on", "strict"] as const, "off"),
+    etcdMembers: Number(oneOf(source, "etcdMembers", ["1", "3", "5"] as const, "1")),
+    maxReadLagMiB: wholeNumber(source, "maxReadLagMiB", 1, 1_048_576, 16),
+    poolers: optional(source, "poolers", 1, 8),
+    poolSize: optional(source, "poolSize", 1, 5000),
+    messages: {
+      premakeMonths: wholeNumber(source, "messagesPremakeMonths", 1, 60, 4),
+      retention: {
+        // None at all would put away the month that is being written.
+        months: optional(source, "messagesRetentionMonths", 1, 1200),
+        action: oneOf(source, "messagesRetention", ["archive", "drop"] as const, "archive"),
+      },
+    },
+    cacheMemoryMiB: optional(source, "cacheMemoryMiB", 64, 1_048_576),
+    maxConnections: optional(source, "maxConnections", 10, 10_000),
     settings: settings(source),
     baseImage: source("baseImage") ?? "debian:trixie-slim",
     backupIntervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),

@@ -181,6 +181,12 @@ export const APP_POOLS = {
   replica: guide(`${STAGE2} › Step 5`, 30),
 } as const;
 
+/** How long Ecto lets requests queue for a connection before it sheds load. */
+export const APP_QUEUE = guide("Performance Optimization Techniques › Connection Pool Tuning", {
+  targetMs: 50,
+  intervalMs: 1000,
+});
+
 export const BACKUPS = {
   intervalHours: guide(`${STAGE1} › What to Do Now`, 24),
   retentionDays: guide(`${STAGE1} › What to Do Now`, 7),

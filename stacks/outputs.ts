@@ -1,14 +1,16 @@
 /** What a stack tells the commands that operate it. */
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
+import type { PostgresServer } from "../components/docker/postgresContainer.ts";
 import type { RoleName } from "../components/roles.ts";
 import { confText } from "../tuning/setting.ts";
 import type { Target } from "./config.ts";
 import type { StageNumber } from "./guide.ts";
-import type { PostgresNode } from "./topology.ts";
+import type { CachePlan, PoolPlan, PostgresNode } from "./topology.ts";
 
 /** One server, as `status --json` shows it. */
 export interface NodeOutput {
   readonly name: string;
+  /** What it was at first; who leads a cluster now is Patroni's to say. */
   readonly role: string;
   readonly host: string;
   readonly port: number;
@@ -22,33 +24,74 @@ export interface NodeOutput {
   readonly dataVolume: string;
 }
 
+export type ServiceKind = "etcd" | "haproxy" | "pgbouncer" | "redis" | "cache-sync";
+
+/** One container beside the servers. */
+export interface ServiceOutput {
+  readonly name: string;
+  readonly kind: ServiceKind;
+  readonly container: string;
+}
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where clients reach what. */
+export interface Endpoints {
+  /** The primary, without a pool. */
+  readonly write: Endpoint;
+  /** Replicas, without a pool. */
+  readonly read: Endpoint | null;
+  /** The pools: cgraph_production writes, cgraph_production_ro reads. */
+  readonly pool: Endpoint | null;
+  readonly cache: Endpoint | null;
+}
+
 /** Plain values of a stack's outputs. */
 export interface StackValues {
   readonly stage: StageNumber;
   readonly target: Target;
   readonly postgresVersion: number;
   readonly nodes: readonly NodeOutput[];
+  readonly services: readonly ServiceOutput[];
+  readonly endpoints: Endpoints;
+  readonly pool: PoolPlan | null;
+  readonly cache: CachePlan | null;
   readonly backupContainer: string;
   readonly notes: readonly string[];
   /** Secret. */
   readonly passwords: Readonly<Record<RoleName, string>>;
   /** Secret. */
   readonly backupKey: string;
+  /** Secret. */
+  readonly cachePassword: string | null;
 }
 
 type Promised<T> = T extends readonly (infer U)[] ? pulumi.Input<readonly pulumi.Input<U>[]> : pulumi.Input<T>;
 export type StackOutputs = { readonly [K in keyof StackValues]: Promised<StackValues[K]> };
 
+/** One server's output, from its plan, its container, and where clients reach it. */
 export function describeNode(
   node: PostgresNode,
-  place: Pick<NodeOutput, "host" | "port" | "container" | "dataVolume" | "image">,
-): NodeOutput {
-  return {
+  server: PostgresServer,
+  place: Endpoint & { readonly image: string },
+): pulumi.Output<NodeOutput> {
+  return pulumi.all([server.containerName, server.dataVolumeName]).apply(([container, dataVolume]) => ({
     name: node.name,
     role: node.role,
+    ...place,
     cpus: node.hardware.cpus,
     memoryMiB: node.hardware.memoryMiB,
     settings: Object.fromEntries(Object.entries(node.settings).map(([name, setting]) => [name, confText(setting)])),
-    ...place,
-  };
+    container,
+    dataVolume,
+  }));
 }
+
+export const describeService = (
+  kind: ServiceKind,
+  name: string,
+  container: pulumi.Output<string>,
+): pulumi.Output<ServiceOutput> => container.apply((value) => ({ name, kind, container: value }));

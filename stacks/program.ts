@@ -1,10 +1,16 @@
 import * as pulumi from "@pulumi/pulumi";
 import { dockerHost } from "../components/docker/engine.ts";
 import { UserError } from "../tuning/errors.ts";
-import { readConfig } from "./config.ts";
+import { type StackConfig, readConfig } from "./config.ts";
+import type { StageNumber } from "./guide.ts";
 import type { StackOutputs } from "./outputs.ts";
 import { stage1 } from "./stage1.ts";
-import { planTopology } from "./topology.ts";
+import { stage2 } from "./stage2.ts";
+import { stage3 } from "./stage3.ts";
+import { type Topology, planTopology } from "./topology.ts";
+
+type Stage = (stack: string, config: StackConfig, topology: Topology) => StackOutputs;
+const STAGES: Partial<Record<StageNumber, Stage>> = { 1: stage1, 2: stage2, 3: stage3 };
 
 /**
  * The Pulumi program, the same for `pulumi up` and `cgraph-db up`: configuration, topology, then the stage's
@@ -14,7 +20,9 @@ export async function program(): Promise<StackOutputs> {
   try {
     const pulumiConfig = new pulumi.Config("cgraph");
     const config = readConfig((key) => pulumiConfig.get(key));
-    return stage1(pulumi.getStack(), config, planTopology(config, await dockerHost()));
+    const stage = STAGES[config.stage];
+    if (!stage) throw new Error(`stage ${config.stage} passed readConfig, but has no components`);
+    return stage(pulumi.getStack(), config, planTopology(config, await dockerHost()));
   } catch (error) {
     if (error instanceof UserError) throw new pulumi.RunError(`${error.message}\n${error.remedy}`);
     throw error;

@@ -1,10 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import { BackupRepository } from "../components/BackupRepository.ts";
 import { Backups } from "../components/Backups.ts";
-import { Credentials } from "../components/Credentials.ts";
-import { DockerSite } from "../components/docker/DockerSite.ts";
 import { PrimaryDb } from "../components/PrimaryDb.ts";
 import type { StackConfig } from "./config.ts";
+import { foundation } from "./foundation.ts";
 import { type StackOutputs, describeNode } from "./outputs.ts";
 import type { Topology } from "./topology.ts";
 
@@ -12,39 +10,36 @@ import type { Topology } from "./topology.ts";
 export function stage1(stack: string, config: StackConfig, topology: Topology): StackOutputs {
   const [node] = topology.nodes;
   if (!node) throw new Error("stage 1 has no node");
-  const { postgresVersion } = config;
-  const credentials = new Credentials("credentials");
-  const site = new DockerSite("site", { stack, postgresVersion, baseImage: config.baseImage });
-  const repository = new BackupRepository("backup-repository", {
-    site,
-    credentials,
-    postgresVersion,
-    retentionDays: config.backupRetentionDays,
-  });
-  const primary = new PrimaryDb("primary", {
+  const { credentials, site, repository } = foundation(stack, config, topology);
+  const endpoint = { host: "localhost", port: config.ports.write };
+  const { server } = new PrimaryDb("primary", {
     site,
     node,
-    postgresVersion,
+    postgresVersion: config.postgresVersion,
     credentials,
     repository,
     dataGenerations: config.dataGenerations,
-    port: config.port,
+    place: { port: config.ports.write },
   });
-  const backups = new Backups("backups", { site, primary, repository, intervalHours: config.backupIntervalHours });
+  const backups = new Backups("backups", {
+    site,
+    servers: [server],
+    repository,
+    intervalHours: config.backupIntervalHours,
+  });
   return {
     stage: config.stage,
     target: config.target,
-    postgresVersion,
-    nodes: [
-      pulumi
-        .all([primary.host, primary.port, primary.containerName, primary.dataVolumeName])
-        .apply(([host, port, container, dataVolume]) =>
-          describeNode(node, { host, port, container, dataVolume, image: site.postgresImageName }),
-        ),
-    ],
+    postgresVersion: config.postgresVersion,
+    nodes: [describeNode(node, server, { ...endpoint, image: site.postgresImage.name })],
+    services: [],
+    endpoints: { write: endpoint, read: null, pool: null, cache: null },
+    pool: null,
+    cache: null,
     backupContainer: backups.containerName,
     notes: topology.notes,
     passwords: pulumi.secret(pulumi.output(credentials.passwords)),
     backupKey: pulumi.secret(credentials.backupKey),
+    cachePassword: null,
   };
 }

@@ -18,6 +18,8 @@ export interface TuningInput {
   readonly maxConnections?: number;
   /** GiB of WAL kept for replicas that fall behind (guide, stage 2: 1); default 0: there are none. */
   readonly walKeepGiB?: number;
+  /** Database whose jobs pg_cron runs; default none: pg_cron is not loaded. */
+  readonly cronDatabase?: string;
   /** Settings of the user's own, as written in postgresql.conf; they win over ours, except the fixed ones. */
   readonly overrides?: Readonly<Record<string, string>>;
 }
@@ -74,6 +76,7 @@ export function tunePostgres(input: TuningInput): Settings {
     ...replication(input),
     ...safety(),
     ...observation(),
+    ...extensions(input),
   ]);
   const settings = withOverrides(derived, input.overrides ?? {});
   checkMemory(settings, hardware.memoryMiB);
@@ -292,7 +295,6 @@ function safety(): [string, Setting][] {
 
 function observation(): [string, Setting][] {
   return [
-    setting("shared_preload_libraries", "pg_stat_statements", undefined, "guide: Performance › Query Optimization"),
     setting("pg_stat_statements.track", "top", undefined, "its default: statements as clients send them"),
     setting("track_io_timing", true, undefined, "tells slow disks from slow plans; cheap on current clocks"),
     setting("log_min_duration_statement", 1000, "ms", "guide: Stage 1 › What to Do Now"),
@@ -301,6 +303,24 @@ function observation(): [string, Setting][] {
     setting("log_autovacuum_min_duration", 60, "s", "vacuums that take a minute are worth a line"),
     setting("log_checkpoints", true, undefined, "PostgreSQL's default since 15"),
     setting("log_line_prefix", "%m [%p] %q%u@%d/%a ", undefined, "who did it, from which application"),
+  ];
+}
+
+function extensions({ cronDatabase }: TuningInput): [string, Setting][] {
+  const statements = "pg_stat_statements: guide: Performance › Query Optimization";
+  if (cronDatabase === undefined) {
+    return [setting("shared_preload_libraries", "pg_stat_statements", undefined, statements)];
+  }
+  return [
+    setting(
+      "shared_preload_libraries",
+      "pg_stat_statements,pg_cron",
+      undefined,
+      `${statements}; pg_cron: keeps partitions by month (guide: Stage 3 › Partitioning Large Tables)`,
+    ),
+    setting("cron.database_name", cronDatabase, undefined, "where the jobs are kept"),
+    setting("cron.use_background_workers", true, undefined, "jobs need no connection and no password"),
+    setting("cron.max_running_jobs", 4, undefined, "each takes one of max_worker_processes"),
   ];
 }
 

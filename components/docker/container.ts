@@ -28,3 +28,25 @@ export function containerDefaults(site: DockerSite, { cpus, memoryMiB }: Contain
     logOpts: { "max-size": "50m", "max-file": "4" },
   } satisfies Partial<docker.ContainerArgs>;
 }
+
+/** Arguments of a container on the stack's network, which the others reach by `alias`. */
+export const onNetwork = (site: DockerSite, ...aliases: string[]) => ({
+  networkMode: "bridge",
+  networksAdvanced: [{ name: site.networkName, aliases }],
+});
+
+/**
+ * Health as the image's cgraph-healthcheck tells it, awaited at creation. The check itself waits: until the service
+ * answers while it starts, and between looks once it has.
+ */
+export const HEALTH = {
+  healthcheck: {
+    tests: ["CMD", "cgraph-healthcheck"],
+    interval: "500ms",
+    timeout: "15s",
+    retries: 6,
+    startPeriod: "10m0s",
+  },
+  wait: true,
+  waitTimeout: 600,
+} satisfies Partial<docker.ContainerArgs>;

@@ -4,10 +4,18 @@ import type { PostgresNode } from "../../stacks/topology.ts";
 import type { PostgresMajor } from "../../tuning/hardware.ts";
 import type { BackupRepository } from "../BackupRepository.ts";
 import type { Credentials } from "../Credentials.ts";
-import { containerDefaults } from "./container.ts";
+import type { Cluster } from "./cluster.ts";
+import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
+import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import { dataVolumeName, dockerName } from "./names.ts";
-import { CONFIG_DIRECTORY, PG_HBA, REPOSITORY_DIRECTORY, postgresConf } from "./postgresFiles.ts";
+import { PG_HBA, REPOSITORY_DIRECTORY, postgresConf } from "./postgresFiles.ts";
+
+/**
+ * Parallel queries share memory through /dev/shm. What they take counts against the container's memory, which bounds
+ * it; a bound of its own would have to change with the memory, and that would replace the container.
+ */
+const SHM_MIB = 64 * 1024;
 
 export interface PostgresContainerArgs {
   readonly site: DockerSite;
@@ -17,19 +25,22 @@ export interface PostgresContainerArgs {
   readonly repository: BackupRepository;
   /** Data volumes that are kept, ascending; the last one is used. */
   readonly dataGenerations: readonly number[];
-  /** Port on the host's 127.0.0.1. */
-  readonly port: number;
+  /** The server is one of a cluster under Patroni; or it stands alone and clients reach it by this port of 127.0.0.1. */
+  readonly place: { readonly cluster: Cluster } | { readonly port: number };
 }
 
-export interface PostgresContainer {
-  readonly container: docker.Container;
+/** Where one server's things are; what the backups need of it. */
+export interface PostgresServer {
+  readonly name: string;
+  readonly containerName: pulumi.Output<string>;
   readonly dataVolumeName: pulumi.Output<string>;
+  /** Volume with the server's Unix socket. */
   readonly runVolumeName: pulumi.Output<string>;
 }
 
-/** A PostgreSQL server in a container: its data volumes (protected, retained), its socket volume, the container. */
-export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Resource): PostgresContainer {
-  const { site, node } = args;
+/** A PostgreSQL server in a container: its data volumes (protected, retained), its socket and settings, the container. */
+export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Resource): PostgresServer {
+  const { site, node, place, credentials } = args;
   const hostname = dockerName(site.stack, node.name);
   const volumes = args.dataGenerations.map(
     (generation) =>
@@ -47,52 +58,52 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
     { name: dockerName(site.stack, node.name, "run"), labels: site.labels },
     { parent },
   );
-  const upload = (file: string, content: pulumi.Input<string>) => ({
-    file: `${CONFIG_DIRECTORY}/${file}`,
-    content,
-    permissions: "0644",
-  });
+  const cluster = "cluster" in place ? place.cluster : undefined;
+  const files = new ConfigFiles(
+    `${node.name}-config`,
+    {
+      site,
+      image: site.postgresImage,
+      group: "postgres",
+      files: {
+        // Of a cluster's servers Patroni writes the settings; a restore reads them here.
+        "postgresql.conf": postgresConf(hostname, node.settings),
+        "pg_hba.conf": PG_HBA,
+        "roles.sql": credentials.rolesSql,
+        "pgbackrest.conf": args.repository.config,
+        ...(cluster ? { "patroni.yml": cluster.patroniYaml(node.name) } : {}),
+      },
+    },
+    { parent },
+  );
+  // Clients name the host they connected to, which may be the router: its names are on every server's certificate.
+  const names = ["localhost", "127.0.0.1", hostname, node.name, ...(cluster?.routerNames ?? [])];
   const container = new docker.Container(
     node.name,
     {
       ...containerDefaults(site, node.hardware),
+      ...onNetwork(site, node.name),
       name: hostname,
       hostname,
-      image: site.postgresImageId,
-      envs: [`CGRAPH_TLS_NAMES=localhost,127.0.0.1,${hostname},${node.name}`],
-      uploads: [
-        upload("postgresql.conf", postgresConf(hostname, node.settings)),
-        upload("pg_hba.conf", PG_HBA),
-        upload("roles.sql", args.credentials.rolesSql),
-        upload("pgbackrest.conf", args.repository.config),
-      ],
+      image: site.postgresImage.id,
+      command: [cluster ? "patroni" : "postgres"],
+      envs: [`CGRAPH_TLS_NAMES=${names.join(",")}`],
       volumes: [
         { volumeName: data.name, containerPath: "/var/lib/postgresql" },
         { volumeName: run.name, containerPath: "/run/postgresql" },
+        { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
         { volumeName: args.repository.volumeName, containerPath: REPOSITORY_DIRECTORY },
         { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
       ],
-      ports: [{ internal: 5432, external: args.port, ip: "127.0.0.1" }],
-      networkMode: "bridge",
-      networksAdvanced: [{ name: site.networkName, aliases: [node.name] }],
-      // Parallel queries share memory through /dev/shm.
-      shmSize: Math.max(64, Math.floor(node.hardware.memoryMiB / 4)),
-      healthcheck: {
-        tests: ["CMD", "cgraph-healthcheck"],
-        // The check itself waits: until the server answers while it starts, and between looks once it has.
-        interval: "500ms",
-        timeout: "15s",
-        retries: 6,
-        startPeriod: "10m0s",
-      },
-      wait: true,
-      waitTimeout: 600,
+      ...("port" in place ? { ports: [{ internal: 5432, external: place.port, ip: "127.0.0.1" }] } : {}),
+      shmSize: SHM_MIB,
+      ...HEALTH,
       // A fast shutdown, with time for its checkpoint: killing it would mean crash recovery.
       stopSignal: "SIGINT",
       stopTimeout: 120,
       destroyGraceSeconds: 120,
     },
-    { parent, deleteBeforeReplace: true },
+    { parent, deleteBeforeReplace: true, dependsOn: [files, ...(cluster ? [cluster] : [])] },
   );
-  return { container, dataVolumeName: data.name, runVolumeName: run.name };
+  return { name: node.name, containerName: container.name, dataVolumeName: data.name, runVolumeName: run.name };
 }

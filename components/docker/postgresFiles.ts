@@ -1,40 +1,51 @@
-/** Files that a PostgreSQL container of ours gets at /etc/cgraph, as pure text. */
+/** Files of a PostgreSQL server, as pure text. */
 import { renderPostgresConf } from "../../tuning/render.ts";
 import type { Settings } from "../../tuning/setting.ts";
 import { DATABASE } from "../roles.ts";
+import { CONFIG_DIRECTORY } from "./ConfigFiles.ts";
 
-export const CONFIG_DIRECTORY = "/etc/cgraph";
 export const REPOSITORY_DIRECTORY = "/var/lib/pgbackrest";
 export const STANZA = "cgraph";
+const TLS_DIRECTORY = "/run/cgraph-tls";
 
-/** postgresql.conf: places and TLS of our image, then the tuned settings. */
+/** Settings that belong to our image rather than to the hardware: places, TLS, archiving. */
+export const IMAGE_SETTINGS: Readonly<Record<string, string>> = {
+  unix_socket_directories: "/run/postgresql",
+  ssl: "on",
+  ssl_cert_file: `${TLS_DIRECTORY}/server.crt`,
+  ssl_key_file: `${TLS_DIRECTORY}/server.key`,
+  ssl_ca_file: `${TLS_DIRECTORY}/ca.crt`,
+  archive_command: "pgbackrest archive-push %p",
+  dynamic_shared_memory_type: "posix",
+};
+
+/** postgresql.conf of a server on its own: places and TLS of our image, then the tuned settings. */
 export function postgresConf(clusterName: string, settings: Settings): string {
+  const image = Object.entries(IMAGE_SETTINGS).map(([name, value]) => `${name} = '${value}'\n`);
   return `# Written by cgraph-db; changes here are lost. Use cgraph:settings.
 cluster_name = '${clusterName}'
 listen_addresses = '*'
 port = 5432
-unix_socket_directories = '/run/postgresql'
 hba_file = '${CONFIG_DIRECTORY}/pg_hba.conf'
-ssl = on
-ssl_cert_file = '${CONFIG_DIRECTORY}/tls/server.crt'
-ssl_key_file = '${CONFIG_DIRECTORY}/tls/server.key'
-ssl_ca_file = '${CONFIG_DIRECTORY}/tls/ca.crt'
-archive_command = 'pgbackrest archive-push %p'
-dynamic_shared_memory_type = posix
-
+${image.join("")}
 ${renderPostgresConf(settings)}`;
 }
 
 /**
- * pg_hba.conf: the superuser only through the container's socket; each other role only to its database, over TLS, with
- * scram; replication only from the stack's own network.
+ * Rules of pg_hba.conf: the superuser only through the container's socket; each other role only to its database, over
+ * TLS, with scram; what servers, pools and Patroni need of each other only from the stack's own network.
  */
-export const PG_HBA = `# TYPE  DATABASE  USER  ADDRESS  METHOD
-local   all  postgres  peer
-hostssl ${DATABASE}  cgraph,cgraph_owner,cgraph_readonly,cgraph_monitor  all  scram-sha-256
-hostssl postgres  cgraph_monitor  all  scram-sha-256
-hostssl replication  replicator  samenet  scram-sha-256
-`;
+export const HBA_RULES: readonly string[] = [
+  "local   all  postgres  peer",
+  "local   replication  replicator  scram-sha-256",
+  `hostssl ${DATABASE}  cgraph,cgraph_owner,cgraph_readonly,cgraph_monitor  all  scram-sha-256`,
+  "hostssl postgres  cgraph_monitor  all  scram-sha-256",
+  `hostssl ${DATABASE}  cgraph_pooler,cgraph_changes  samenet  scram-sha-256`,
+  "hostssl postgres  cgraph_rewind  samenet  scram-sha-256",
+  "hostssl replication  replicator  samenet  scram-sha-256",
+];
+
+export const PG_HBA = `# TYPE  DATABASE  USER  ADDRESS  METHOD\n${HBA_RULES.join("\n")}\n`;
 
 /** pgbackrest.conf: an encrypted repository on its own volume, kept for so many days. */
 export function pgbackrestConf(args: { key: string; dataDirectory: string; retentionDays: number }): string {
@@ -53,6 +64,9 @@ log-level-console=info
 process-max=2
 
 [global:archive-push]
+log-level-console=warn
+
+[global:archive-get]
 log-level-console=warn
 
 [${STANZA}]

@@ -1,5 +1,5 @@
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { listBackups, pgbackrest } from "../lib/pgbackrest.ts";
+import { backupNow, listBackups } from "../lib/pgbackrest.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
@@ -14,7 +14,7 @@ export async function backup(flags: { stack: string; type: string; json?: boolea
   const { backupContainer } = await stackValues(await openStack(flags.stack));
   const newest = await step("backup", async (progress) => {
     try {
-      await pgbackrest(backupContainer, ["backup", `--type=${flags.type}`], (line) => {
+      await backupNow(backupContainer, flags.type, (line) => {
         const text = /P00\s+INFO: (.*)/.exec(line)?.[1];
         if (text) progress.detail(text.slice(0, 100));
       });

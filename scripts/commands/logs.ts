@@ -2,7 +2,7 @@ import { UserError } from "../../tuning/errors.ts";
 import { runAttached } from "../lib/run.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 
-/** `logs`: a server's log (default: the first server's); `backup` names the backup schedule. */
+/** `logs`: a server's log (default: the first server's); `backup` names the backup schedule, others a service. */
 export async function logs(
   server: string | undefined,
   flags: { stack: string; follow?: boolean; tail: string },
@@ -10,6 +10,7 @@ export async function logs(
   const values = await stackValues(await openStack(flags.stack));
   const containers: Record<string, string> = {
     ...Object.fromEntries(values.nodes.map((node) => [node.name, node.container])),
+    ...Object.fromEntries(values.services.map((service) => [service.name, service.container])),
     backup: values.backupContainer,
   };
   const name = server ?? values.nodes[0]?.name ?? "";

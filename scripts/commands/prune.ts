@@ -1,6 +1,5 @@
 import { dataVolumeName } from "../../components/docker/names.ts";
 import { confirm } from "../lib/ask.ts";
-import { primaryOf } from "../lib/connection.ts";
 import { deploy } from "../lib/deploy.ts";
 import { docker } from "../lib/docker.ts";
 import { lockStack } from "../lib/lock.ts";
@@ -17,8 +16,10 @@ export async function prune(flags: { stack: string; yes?: boolean; json?: boolea
     const stack = await openStack(flags.stack);
     const { refresh } = await reconcile(stack);
     const { dataGenerations } = checkedConfig(flags.stack);
-    const { name } = primaryOf(await stackValues(stack));
-    const volumes = dataGenerations.slice(0, -1).map((generation) => dataVolumeName(flags.stack, name, generation));
+    const { nodes } = await stackValues(stack);
+    const volumes = dataGenerations
+      .slice(0, -1)
+      .flatMap((generation) => nodes.map(({ name }) => dataVolumeName(flags.stack, name, generation)));
     if (volumes.length > 0) {
       await confirm(
         `This deletes data from before a restore for good: ${volumes.join(", ")}.`,

@@ -1,6 +1,7 @@
 import { DATABASE, ROLE_NAMES } from "../../components/roles.ts";
 import { UserError } from "../../tuning/errors.ts";
-import { primaryOf, printableUrl } from "../lib/connection.ts";
+import { currentPrimary } from "../lib/cluster.ts";
+import { printableUrl } from "../lib/connection.ts";
 import { run, runAttached } from "../lib/run.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 
@@ -16,7 +17,7 @@ export async function psql(args: readonly string[], flags: { stack: string; role
   if (role && (await run("psql", ["--version"])).code === 0) {
     return runAttached("psql", [await printableUrl(flags.stack, values, role), ...args]);
   }
-  const { container } = primaryOf(values);
+  const { container } = await currentPrimary(values);
   const terminal = process.stdin.isTTY && process.stdout.isTTY ? ["--interactive", "--tty"] : ["--interactive"];
   if (!role) {
     return runAttached("docker", [
@@ -32,7 +33,7 @@ export async function psql(args: readonly string[], flags: { stack: string; role
     ]);
   }
   // The value comes from this process's environment, so that it stands in no command line.
-  const url = `postgresql://${role}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/etc/cgraph/tls/ca.crt`;
+  const url = `postgresql://${role}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/run/cgraph-tls/ca.crt`;
   return runAttached("docker", ["exec", ...terminal, "--env", "PGPASSWORD", container, "psql", url, ...args], {
     ...process.env,
     PGPASSWORD: values.passwords[role],

@@ -1,9 +1,10 @@
 import { INSTALLATION_LABEL, STACK_LABEL, dataVolumeName, dockerName } from "../../components/docker/names.ts";
-import { CONFIG_DIRECTORY, REPOSITORY_DIRECTORY } from "../../components/docker/postgresFiles.ts";
+import { CONFIG_DIRECTORY } from "../../components/docker/ConfigFiles.ts";
+import { REPOSITORY_DIRECTORY } from "../../components/docker/postgresFiles.ts";
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { confirm } from "../lib/ask.ts";
-import { primaryOf } from "../lib/connection.ts";
+import { currentPrimary, settle } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
 import { docker } from "../lib/docker.ts";
 import { lockStack } from "../lib/lock.ts";
@@ -11,7 +12,7 @@ import { type Backup, listBackups } from "../lib/pgbackrest.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
-import { pipe, run } from "../lib/run.ts";
+import { run } from "../lib/run.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 
@@ -103,11 +104,12 @@ async function restoreInto(
       `${volume}:/var/lib/postgresql`,
       "--volume",
       `${repository}:${REPOSITORY_DIRECTORY}`,
+      "--volume",
+      `${dockerName(stack, node.name, "config")}:${CONFIG_DIRECTORY}:ro`,
       node.image,
       "recover",
       ...args,
     ]);
-    await copyConfiguration(node.container, helper);
     await step("restore into a new volume", async (progress) => {
       const { code, stdout, stderr } = await run("docker", ["start", "--attach", helper], {
         onLine: (line) => progress.detail(line.replace(/^cgraph: /, "").slice(0, 100)),
@@ -134,12 +136,6 @@ async function restoreInto(
   await docker(["rm", helper]);
 }
 
-/** Settings and the repository's key go from one container to the other without touching a disk or a command line. */
-async function copyConfiguration(from: string, to: string): Promise<void> {
-  if (await pipe(["docker", "cp", `${from}:${CONFIG_DIRECTORY}`, "-"], ["docker", "cp", "-", `${to}:/etc`])) return;
-  throw new UserError("docker cp of the configuration failed", "see the lines above", EXIT.failed);
-}
-
 /** `restore`: the database as it was, in a new volume, which the server then takes; the old volume stays as it is. */
 export async function restore(flags: RestoreFlags): Promise<void> {
   const lock = lockStack(flags.stack, "restore");
@@ -147,7 +143,9 @@ export async function restore(flags: RestoreFlags): Promise<void> {
     const stack = await openStack(flags.stack);
     const { refresh } = await reconcile(stack);
     const values = await stackValues(stack);
-    const node = primaryOf(values);
+    // The first server makes the database in every stage; the others copy it.
+    const [node] = values.nodes;
+    if (!node) throw new Error("the stack has no server");
     const args = restoreArguments(flags.to, await listBackups(values.backupContainer));
     const { dataGenerations } = checkedConfig(flags.stack);
     const next = Math.max(...dataGenerations) + 1;
@@ -157,10 +155,10 @@ export async function restore(flags: RestoreFlags): Promise<void> {
       "yes",
       flags.yes === true,
     );
-    await archiveUntilNow(node.container);
+    await archiveUntilNow((await currentPrimary(values)).container);
     await restoreInto(volume, flags.stack, values, node, args);
     writeStackConfig(flags.stack, { dataGenerations: JSON.stringify([...dataGenerations, next]) });
-    await deploy(stack, { refresh });
+    await settle((await deploy(stack, { refresh })).values);
     if (flags.json) printJson({ stack: flags.stack, restoredTo: flags.to, volume, keptVolume: node.dataVolume });
     else print(`Restored to ${flags.to}, in volume ${volume}. The old data is untouched in volume ${node.dataVolume}.`);
   } finally {

@@ -1,19 +1,59 @@
+import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
+import { type CacheState, cacheState } from "../lib/cacheState.ts";
+import { type Member, clusterMembers, isCluster, isLeader, isServing } from "../lib/cluster.ts";
 import { containerStates } from "../lib/docker.ts";
-import { print, printJson, table } from "../lib/print.ts";
+import { type PoolState, poolStates } from "../lib/pooler.ts";
+import { bytes, print, printJson, table } from "../lib/print.ts";
+import { type Lag, replicationLag } from "../lib/replication.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 
-/** `status`: what runs, how large, and whether it is healthy. Exit 1 where a server is not. */
+interface NodeStatus {
+  readonly name: string;
+  readonly role: string;
+  readonly state: string;
+  readonly lagBytes: number | null;
+  readonly lagSeconds: number | null;
+}
+
+function nodeStatus(
+  node: StackValues["nodes"][number],
+  health: string,
+  members: readonly Member[] | undefined,
+  lags: readonly Lag[],
+): NodeStatus {
+  const lag = lags.find((one) => one.name === node.name);
+  const lagBytes = lag?.bytes ?? null;
+  const lagSeconds = lag?.seconds ?? null;
+  if (!members) return { name: node.name, role: node.role, state: health, lagBytes, lagSeconds };
+  const member = members.find((one) => one.name === node.name);
+  const role = member && isLeader(member) ? "primary" : (member?.role ?? "unknown");
+  const state = health === "healthy" && member ? (isServing(member) ? "healthy" : member.state) : health;
+  return { name: node.name, role, state, lagBytes, lagSeconds };
+}
+
+/** `status`: what runs, how large, who leads, who lags, and whether all is well. Exit 1 where a part is not. */
 export async function status(flags: { stack: string; json?: boolean }): Promise<ExitCode> {
   const values = await stackValues(await openStack(flags.stack));
-  const names = [...values.nodes.map((node) => node.container), values.backupContainer];
-  const states = await containerStates(names);
+  const services = [...values.services, { name: "backup", kind: "backup", container: values.backupContainer }];
+  const containers = [...values.nodes, ...services].map(({ container }) => container);
+  const [states, members, lags, pools, cache] = await Promise.all([
+    containerStates(containers),
+    isCluster(values) ? clusterMembers(values).catch(() => []) : undefined,
+    isCluster(values) ? replicationLag(values).catch(() => []) : [],
+    poolStates(values),
+    cacheState(values),
+  ]);
   const health = (container: string): string => {
     const state = states.find((one) => one.name === container);
     if (!state) return "missing";
     return state.status === "running" ? (state.health === "none" ? "running" : state.health) : state.status;
   };
-  const nodes = values.nodes.map((node) => ({ ...node, state: health(node.container) }));
+  const nodes = values.nodes.map((node) => ({
+    ...node,
+    ...nodeStatus(node, health(node.container), members, lags),
+  }));
+  const others = services.map((service) => ({ ...service, state: health(service.container) }));
   const backups = { container: values.backupContainer, state: health(values.backupContainer) };
   if (flags.json) {
     printJson({
@@ -22,29 +62,67 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
       target: values.target,
       postgresVersion: values.postgresVersion,
       nodes,
+      services: others.filter(({ kind }) => kind !== "backup"),
+      endpoints: values.endpoints,
+      pools,
+      cache,
       backups,
       notes: values.notes,
     });
   } else {
-    print(`stack ${flags.stack}, stage ${values.stage} on ${values.target}, PostgreSQL ${values.postgresVersion}`);
+    printStatus(flags.stack, values, nodes, others, pools, cache);
+  }
+  const well = [...nodes, ...others].every(({ state }) => state === "healthy" || state === "running");
+  return well && nodes.some(({ role }) => role === "primary") ? EXIT.done : EXIT.failed;
+}
+
+function printStatus(
+  stack: string,
+  values: StackValues,
+  nodes: readonly (StackValues["nodes"][number] & NodeStatus)[],
+  services: readonly { name: string; kind: string; state: string }[],
+  pools: readonly PoolState[],
+  cache: CacheState | null,
+): void {
+  print(`stack ${stack}, stage ${values.stage} on ${values.target}, PostgreSQL ${values.postgresVersion}`);
+  print(
+    table([
+      ["server", "role", "state", "lag", "address", "CPUs", "memory", "shared_buffers", "connections", "data"],
+      ...nodes.map((node) => [
+        node.name,
+        node.role,
+        node.state,
+        node.lagBytes === null ? "" : `${bytes(node.lagBytes)}, ${node.lagSeconds ?? 0} s`,
+        `${node.host}:${node.port}`,
+        String(node.cpus),
+        `${node.memoryMiB} MiB`,
+        node.settings["shared_buffers"] ?? "",
+        node.settings["max_connections"] ?? "",
+        node.dataVolume,
+      ]),
+      ...services.map(({ name, state }) => [name, "", state, "", "", "", "", "", "", ""]),
+    ]),
+  );
+  if (pools.length > 0) {
     print(
       table([
-        ["server", "role", "state", "address", "CPUs", "memory", "shared_buffers", "connections", "data"],
-        ...nodes.map((node) => [
-          node.name,
-          node.role,
-          node.state,
-          `${node.host}:${node.port}`,
-          String(node.cpus),
-          `${node.memoryMiB} MiB`,
-          node.settings["shared_buffers"] ?? "",
-          node.settings["max_connections"] ?? "",
-          node.dataVolume,
+        ["pool", "database", "user", "clients", "waiting", "servers in use", "idle"],
+        ...pools.map((pool) => [
+          pool.pooler,
+          pool.database,
+          pool.user,
+          String(pool.clientsActive),
+          pool.clientsWaiting === 0 ? "0" : `${pool.clientsWaiting}, ${pool.waitSeconds} s`,
+          String(pool.serversActive),
+          String(pool.serversIdle),
         ]),
-        ["backup", "schedule", backups.state, "", "", "", "", "", ""],
       ]),
     );
-    for (const text of values.notes) print(`note: ${text}`);
   }
-  return nodes.every((node) => node.state === "healthy") ? EXIT.done : EXIT.failed;
+  if (cache) {
+    print(
+      `cache: ${bytes(cache.usedBytes)} of ${bytes(cache.maxBytes)}, ${cache.keys} keys, hit ratio ${cache.hitRatio === null ? "unknown" : `${(cache.hitRatio * 100).toFixed(1)} %`}, ${cache.evicted} evicted`,
+    );
+  }
+  for (const text of values.notes) print(`note: ${text}`);
 }

@@ -1,7 +1,9 @@
 import { createServer } from "node:net";
 import type { StackValues } from "../../stacks/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
+import { GUIDE } from "../../stacks/guide.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { settle } from "../lib/cluster.ts";
 import { printableUrl } from "../lib/connection.ts";
 import { listLabelled } from "../lib/docker.ts";
 import { lockStack } from "../lib/lock.ts";
@@ -25,15 +27,20 @@ export interface UpFlags {
 async function checkPort(config: StackConfig, stack: string): Promise<void> {
   const ours = (await listLabelled("container", stack)).length > 0;
   if (ours) return;
-  const free = await new Promise<boolean>((resolve) => {
-    const server = createServer()
-      .once("error", () => resolve(false))
-      .listen(config.port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
-  if (!free) {
+  const isFree = (port: number): Promise<boolean> =>
+    new Promise((resolve) => {
+      const server = createServer()
+        .once("error", () => resolve(false))
+        .listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    });
+  const { write, read, pool, cache } = config.ports;
+  for (const port of config.stage === 1
+    ? [write]
+    : [write, read, pool, ...(GUIDE[config.stage].cache.value ? [cache] : [])]) {
+    if (await isFree(port)) continue;
     throw new UserError(
-      `port ${config.port} on 127.0.0.1 is taken by another program`,
-      `stop it, or choose another port: ./cgraph-db up --stack ${stack} --port 5433`,
+      `port ${port} on 127.0.0.1 is taken by another program`,
+      `stop it, or choose another port: ./cgraph-db up --stack ${stack} --port 15432`,
       EXIT.failed,
     );
   }
@@ -62,6 +69,7 @@ export async function up(flags: UpFlags): Promise<void> {
     }
     writeStackConfig(flags.stack, { stage: String(config.stage), ...wanted });
     const { changes, values } = await deploy(stack, { refresh: refresh || lock.interrupted });
+    await settle(values);
     await report(flags, values, changes);
   } finally {
     lock.release();
@@ -69,7 +77,7 @@ export async function up(flags: UpFlags): Promise<void> {
 }
 
 async function report(flags: UpFlags, values: StackValues, changes: number): Promise<void> {
-  const url = await printableUrl(flags.stack, values);
+  const url = await printableUrl(flags.stack, values, "cgraph", values.endpoints.pool ?? values.endpoints.write);
   for (const text of values.notes) note(`  note: ${text}`);
   if (flags.json) {
     printJson({ stack: flags.stack, stage: values.stage, target: values.target, changes, url });

@@ -30,14 +30,19 @@ export function changeOf(event: EngineEvent): Change | undefined {
   return { urn: metadata.urn, type: metadata.type, op: metadata.op, stateful: isStateful(metadata.type) };
 }
 
+/** The last part of a URN. */
+export const resourceName = (urn: string): string => urn.split("::").at(-1) ?? urn;
+
 const destroys = (change: Change): boolean => change.op === "delete" || change.op === "replace";
+
+/** A one-shot container that writes a configuration anew, which its server then reads. */
+const writesConfig = (change: Change): boolean => /(-writer|^cluster-config)$/.test(resourceName(change.urn));
 
 export function verdictOf(changes: readonly Change[]): Verdict {
   if (changes.length === 0) return "none";
   if (changes.some((change) => change.stateful && destroys(change))) return "unsafe";
-  const restarts = changes.some((change) => change.type.endsWith(":Container") && change.op !== "create");
+  const restarts = changes.some(
+    (change) => change.type.endsWith(":Container") && change.op !== "create" && !writesConfig(change),
+  );
   return restarts ? "restarts" : "safe";
 }
-
-/** The last part of a URN. */
-export const resourceName = (urn: string): string => urn.split("::").at(-1) ?? urn;

@@ -1,19 +1,12 @@
 /** How clients reach a stack's database: URLs, the certificate authority's file, the password file. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { RoleName } from "../../components/roles.ts";
-import { DATABASE } from "../../components/roles.ts";
-import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
+import { DATABASE, READ_DATABASE, type RoleName } from "../../components/roles.ts";
+import type { Endpoint, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { docker } from "./docker.ts";
+import { run } from "./run.ts";
 import { writeWhole } from "./files.ts";
 import { stackFolder } from "./paths.ts";
-
-export function primaryOf(values: StackValues): NodeOutput {
-  const primary = values.nodes.find((node) => node.role === "primary");
-  if (!primary) throw new UserError("the stack has no primary", "run ./cgraph-db up", EXIT.failed);
-  return primary;
-}
 
 /** Writes a file, and leaves it alone where it already says so. */
 function keepFile(path: string, content: string, mode: number): string {
@@ -21,51 +14,73 @@ function keepFile(path: string, content: string, mode: number): string {
   return path;
 }
 
-/** The stack's certificate authority as a file for libpq's sslrootcert; fetched from the running primary. */
+/** The stack's certificate authority as a file for libpq's sslrootcert; fetched from any server that runs. */
 export async function certificateFile(stack: string, values: StackValues): Promise<string> {
   const path = join(stackFolder(stack), "ca.crt");
-  const certificate = await docker(["exec", primaryOf(values).container, "cat", "/etc/cgraph/tls/ca.crt"]).catch(
-    (error: unknown) => {
-      // The one fetched before serves while the server is down.
-      if (existsSync(path)) return readFileSync(path, "utf8");
-      throw error;
-    },
-  );
-  return keepFile(path, certificate, 0o644);
+  for (const { container } of values.nodes) {
+    const { code, stdout } = await run("docker", ["exec", container, "cat", "/run/cgraph-tls/ca.crt"]);
+    if (code === 0) return keepFile(path, stdout, 0o644);
+  }
+  // The one fetched before serves while the servers are down.
+  if (existsSync(path)) return path;
+  throw new UserError("no server runs", `run ./cgraph-db up --stack ${stack}`, EXIT.failed);
 }
 
-/** The connection URL of a role. Without a password where `passwordFile` names a file that has it (libpq's passfile). */
+interface Credential {
+  readonly certificate: string;
+  /** libpq's passfile, which has the password; default: the password stands in the URL. */
+  readonly passwordFile?: string;
+}
+
+/** The connection URL of a role at an endpoint. */
 export function connectionUrl(
   values: StackValues,
   role: RoleName,
-  files: { certificate: string; passwordFile?: string },
+  { host, port }: Endpoint,
+  { certificate, passwordFile }: Credential,
+  database = DATABASE,
 ): string {
-  const { host, port } = primaryOf(values);
-  const user = files.passwordFile === undefined ? `${role}:${values.passwords[role]}` : role;
-  const parameters = new URLSearchParams({ sslmode: "verify-full", sslrootcert: files.certificate });
-  if (files.passwordFile !== undefined) parameters.set("passfile", files.passwordFile);
+  const user = passwordFile === undefined ? `${role}:${values.passwords[role]}` : role;
+  const parameters = new URLSearchParams({ sslmode: "verify-full", sslrootcert: certificate });
+  if (passwordFile !== undefined) parameters.set("passfile", passwordFile);
   // libpq reads %2F and / alike, people do not.
-  return `postgresql://${user}@${host}:${port}/${DATABASE}?${parameters.toString().replaceAll("%2F", "/")}`;
+  return `postgresql://${user}@${host}:${port}/${database}?${parameters.toString().replaceAll("%2F", "/")}`;
 }
 
-/** The environment that applications get: the same keys in dotenv and in JSON. */
+/**
+ * The environment that applications get: the same keys in dotenv and in JSON. From stage 2 on DATABASE_URL and
+ * DATABASE_REPLICA_URL lead to the pools; the others to the primary itself, which LISTEN, advisory locks and schema
+ * changes need.
+ */
 export async function environment(stack: string, values: StackValues): Promise<Record<string, string>> {
   const certificate = await certificateFile(stack, values);
-  const url = (role: RoleName): string => connectionUrl(values, role, { certificate });
+  const { write, pool, cache } = values.endpoints;
+  const direct = (role: RoleName): string => connectionUrl(values, role, write, { certificate });
   return {
-    DATABASE_URL: url("cgraph"),
-    DATABASE_DIRECT_URL: url("cgraph"),
-    DATABASE_READONLY_URL: url("cgraph_readonly"),
-    DATABASE_OWNER_URL: url("cgraph_owner"),
-    DATABASE_MONITOR_URL: url("cgraph_monitor"),
+    DATABASE_URL: connectionUrl(values, "cgraph", pool ?? write, { certificate }),
+    ...(pool && { DATABASE_REPLICA_URL: connectionUrl(values, "cgraph", pool, { certificate }, READ_DATABASE) }),
+    DATABASE_DIRECT_URL: direct("cgraph"),
+    DATABASE_READONLY_URL: direct("cgraph_readonly"),
+    DATABASE_OWNER_URL: direct("cgraph_owner"),
+    DATABASE_MONITOR_URL: direct("cgraph_monitor"),
+    ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
     PGSSLROOTCERT: certificate,
   };
 }
 
 /** URL for people: psql connects with it as it is, and it can be shown, since the password is in a file of its own. */
-export async function printableUrl(stack: string, values: StackValues, role: RoleName = "cgraph"): Promise<string> {
-  const { host, port } = primaryOf(values);
-  const lines = Object.entries(values.passwords).map(([name, password]) => `${host}:${port}:*:${name}:${password}\n`);
+export async function printableUrl(
+  stack: string,
+  values: StackValues,
+  role: RoleName = "cgraph",
+  endpoint: Endpoint = values.endpoints.write,
+): Promise<string> {
+  const endpoints = [values.endpoints.write, values.endpoints.read, values.endpoints.pool].filter(
+    (one) => one !== null,
+  );
+  const lines = endpoints.flatMap(({ host, port }) =>
+    Object.entries(values.passwords).map(([name, password]) => `${host}:${port}:*:${name}:${password}\n`),
+  );
   const passwordFile = keepFile(join(stackFolder(stack), "pgpass"), lines.join(""), 0o600);
-  return connectionUrl(values, role, { certificate: await certificateFile(stack, values), passwordFile });
+  return connectionUrl(values, role, endpoint, { certificate: await certificateFile(stack, values), passwordFile });
 }

@@ -12,24 +12,27 @@ import { explainPulumi, stackValues } from "./stack.ts";
 /** How often a container may start anew before it is taken to be broken. */
 const RESTARTS = 3;
 
-/** Calls back when a container starts over and over: waiting for its health would take ten minutes. */
+/** Calls back for each container that starts over and over: waiting for its health would take ten minutes. */
 async function watchContainers(
   stack: string,
   signal: AbortSignal,
   onBroken: (container: string) => Promise<void>,
 ): Promise<void> {
-  while (!signal.aborted) {
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+  // A container that was broken before is about to be replaced: only restarts from now on count.
+  const before = new Map<string, number>();
+  for (let first = true; !signal.aborted; first = false) {
     try {
-      const names = (await listLabelled("container", stack)).map((container) => container.name);
-      const broken = (await containerStates(names)).find((state) => state.restarts >= RESTARTS);
-      if (broken) {
-        await onBroken(broken.name);
-        return;
+      const containers = await listLabelled("container", stack);
+      const states = await containerStates(containers.map(({ name }) => name));
+      for (const { id, name } of containers) {
+        const restarts = states.find((state) => state.name === name)?.restarts ?? 0;
+        if (first) before.set(id, restarts);
+        if (restarts - (before.get(id) ?? 0) >= RESTARTS) await onBroken(name);
       }
     } catch {
       // Docker does not answer for the moment; Pulumi itself will say so.
     }
+    await new Promise((resolve) => setTimeout(resolve, 1500));
   }
 }
 
@@ -104,7 +107,7 @@ async function operate(
     const watching = new AbortController();
     if (watch) {
       void watchContainers(stack.name, watching.signal, async (container) => {
-        broken = { container, words: await lastWords(container) };
+        broken ??= { container, words: await lastWords(container) };
         abort.abort();
         // Pulumi waits for its health until it is gone; the data is in volumes.
         await run("docker", ["rm", "--force", container]);

@@ -30,12 +30,12 @@ interface Info {
 const iso = (seconds: number): string => new Date(seconds * 1000).toISOString();
 
 /** Runs pgBackRest in the backup container, as the user that owns the repository. */
-export const pgbackrest = (
-  container: string,
-  args: readonly string[],
-  onLine?: (line: string) => void,
-): Promise<string> =>
-  docker(["exec", "--user", "postgres", container, "pgbackrest", ...args], onLine ? { onLine } : {});
+const pgbackrest = (container: string, args: readonly string[]): Promise<string> =>
+  docker(["exec", "--user", "postgres", container, "pgbackrest", ...args]);
+
+/** Backs up the server that takes writes. */
+export const backupNow = (container: string, type: string, onLine: (line: string) => void): Promise<string> =>
+  docker(["exec", "--user", "postgres", container, "cgraph-backup-now", `--type=${type}`], { onLine });
 
 /** Every backup in the repository, oldest first. */
 export async function listBackups(container: string): Promise<Backup[]> {

@@ -52,8 +52,19 @@ describe("a command that is killed", () => {
         expect(preview.verdict).toBe("none");
       }
       expect(running).toBe(KILLS);
-      const containers = await run("docker", ["ps", "--all", "--quiet", "--filter", `label=cgraph.stack=${stack}`]);
-      expect(containers.stdout.trim().split("\n")).toHaveLength(2);
+      const containers = await run("docker", [
+        "ps",
+        "--all",
+        "--format",
+        "{{.Names}} {{.State}}",
+        "--filter",
+        `label=cgraph.stack=${stack}`,
+      ]);
+      expect(containers.stdout.trim().split("\n").sort()).toEqual([
+        `cgraph-${stack}-backup running`,
+        `cgraph-${stack}-pg0 running`,
+        `cgraph-${stack}-pg0-config-writer exited`,
+      ]);
     },
     KILLS * 120_000 + 120_000,
   );

@@ -1,10 +1,11 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { listLabelled } from "../../scripts/lib/docker.ts";
 import { ROOT, stackFolder } from "../../scripts/lib/paths.ts";
 import { type RunOptions, type RunResult, run } from "../../scripts/lib/run.ts";
+import { writeStackConfig } from "../../scripts/lib/stackConfig.ts";
 import { localStateFile, stackConfigFile } from "../../scripts/lib/stackFiles.ts";
 
 /** Runs ./cgraph-db as a person would. */
@@ -20,13 +21,24 @@ export async function cgraphOk(...args: string[]): Promise<string> {
 
 export const uniqueStack = (): string => `test-${randomBytes(4).toString("hex")}`;
 
-export const freePort = (): Promise<number> =>
+const isFree = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
+    const server = createServer()
+      .once("error", () => resolve(false))
+      .listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
+
+/** A port with which all of a stack's ports are free (they move along with the first). */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(20_000, 30_000);
+    if ((await Promise.all([0, 1, 947, 1000].map((offset) => isFree(port + offset)))).every(Boolean)) return port;
+  }
+}
+
+/** Sets keys of a stack's configuration, as `pulumi config set` does. */
+export const setConfig = async (stack: string, changes: Readonly<Record<string, string>>): Promise<void> =>
+  writeStackConfig(stack, changes);
 
 /** Whatever a test left of a stack, even when it failed midway: containers, networks, volumes, state, files. */
 export async function removeStack(stack: string): Promise<void> {

@@ -26,8 +26,8 @@ const resource = (name: string): Made => {
 };
 const inputsOf = (name: string): Record<string, unknown> => resource(name).inputs;
 const uploaded = (name: string, file: string): string => {
-  const uploads = inputsOf(name)["uploads"] as { file: string; content: string }[];
-  return uploads.find((upload) => upload.file === file)?.content ?? "";
+  const uploads = inputsOf(`${name}-config-writer`)["uploads"] as { file: string; content: string }[];
+  return uploads.find((upload) => upload.file === `/run/cgraph-config/${file}`)?.content ?? "";
 };
 
 beforeAll(async () => {
@@ -60,7 +60,8 @@ beforeAll(async () => {
 describe("stage 1 in Docker", () => {
   it("is one server, its schedule of backups, and what they stand on", () => {
     const count = (type: string) => made.filter((resource) => resource.type === type).length;
-    expect(count("docker:index/container:Container")).toBe(2);
+    const containers = made.filter(({ type }) => type === "docker:index/container:Container").map(({ name }) => name);
+    expect(containers.sort()).toEqual(["backup", "pg0", "pg0-config-writer"]);
     expect(count("docker:index/network:Network")).toBe(1);
     expect(count("docker:index/remoteImage:RemoteImage")).toBe(1);
   });
@@ -82,7 +83,7 @@ describe("stage 1 in Docker", () => {
       retainOnDelete: true,
     });
     const secrets = made.filter((one) => one.type.startsWith("random:"));
-    expect(secrets).toHaveLength(7);
+    expect(secrets).toHaveLength(10);
     for (const secret of secrets) expect(secret, secret.name).toMatchObject({ protect: true });
   });
 
@@ -97,19 +98,29 @@ describe("stage 1 in Docker", () => {
     expect(inputsOf("backup")["networkMode"]).toBe("none");
   });
 
+  it("keeps settings out of the server's container: changing one replaces only what writes them", () => {
+    const server = JSON.stringify(inputsOf("pg0"));
+    expect(inputsOf("pg0")["uploads"]).toBeUndefined();
+    expect(server).not.toContain("work_mem");
+    expect(inputsOf("pg0-config-writer")).toMatchObject({ mustRun: false, networkMode: "none", restart: "no" });
+  });
+
   it("writes the tuned settings to postgresql.conf", () => {
-    const conf = uploaded("pg0", "/etc/cgraph/postgresql.conf");
+    const conf = uploaded("pg0", "postgresql.conf");
     for (const [name, setting] of Object.entries(topology.nodes[0]?.settings ?? {})) {
       expect(conf).toContain(`\n${name} = '${confText(setting)}'\n`);
     }
-    expect(conf).toContain("ssl = on");
+    expect(conf).toContain("\nssl = 'on'\n");
   });
 
   it("lets in nobody without TLS and scram, and the superuser only through the socket", () => {
-    const rules = uploaded("pg0", "/etc/cgraph/pg_hba.conf")
+    const rules = uploaded("pg0", "pg_hba.conf")
       .split("\n")
       .filter((line) => line !== "" && !line.startsWith("#"));
-    expect(rules.filter((rule) => !rule.startsWith("hostssl"))).toEqual(["local   all  postgres  peer"]);
+    expect(rules.filter((rule) => !rule.startsWith("hostssl"))).toEqual([
+      "local   all  postgres  peer",
+      "local   replication  replicator  scram-sha-256",
+    ]);
     expect(rules.filter((rule) => rule.startsWith("hostssl")).every((rule) => rule.endsWith("scram-sha-256"))).toBe(
       true,
     );
@@ -119,8 +130,8 @@ describe("stage 1 in Docker", () => {
     for (const name of ["pg0", "backup"]) {
       expect(JSON.stringify({ ...inputsOf(name), uploads: [] })).not.toMatch(/-secret/);
     }
-    expect(uploaded("pg0", "/etc/cgraph/roles.sql")).not.toMatch(/-secret/);
-    expect(uploaded("pg0", "/etc/cgraph/roles.sql")).toMatch(/PASSWORD 'SCRAM-SHA-256\$4096:/);
+    expect(uploaded("pg0", "roles.sql")).not.toMatch(/-secret/);
+    expect(uploaded("pg0", "roles.sql")).toMatch(/PASSWORD 'SCRAM-SHA-256\$4096:/);
   });
 
   it("bounds memory without swap, and logs", () => {

@@ -21,7 +21,8 @@ describe("the roles' script", () => {
     for (const role of ROLE_NAMES) {
       expect(sql).toMatch(new RegExp(`ALTER ROLE ${role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE`));
     }
-    expect(sql.match(/ REPLICATION /g)).toHaveLength(1);
+    // replicator for servers, cgraph_changes for the cache.
+    expect(sql.match(/ REPLICATION /g)).toHaveLength(2);
   });
 
   it("gives every role a statement_timeout of its own", () => {

@@ -91,13 +91,58 @@ describe("a stage on a Docker host", () => {
   });
 });
 
+describe("a cluster on a Docker host", () => {
+  it("has the stage's servers and pools, whose sum fits on one server even when no replica serves", () => {
+    for (const [stage, nodes, instances] of [
+      ["2", 2, 1],
+      ["3", 4, 2],
+    ] as const) {
+      const { nodes: servers, pool, cache } = planTopology(config({ stage }), big);
+      expect(servers).toHaveLength(nodes);
+      expect(pool).toMatchObject({ instances, poolSize: 50, maxClientConnections: 1000 });
+      const most = 2 * instances * ((pool?.poolSize ?? 0) + (pool?.reserveSize ?? 0));
+      expect(most).toBeLessThan(Number(servers[0]?.settings["max_connections"]?.value) - 3);
+      expect(cache === undefined).toBe(stage === "2");
+    }
+  });
+
+  it("makes pools smaller on a smaller host, and says so", () => {
+    const { pool, notes } = planTopology(config({ stage: "3" }), { cpus: 2, memoryMiB: 8192 });
+    expect(pool?.poolSize).toBeLessThan(50);
+    expect(notes.join()).toContain(`pools of ${pool?.poolSize} instead of 50`);
+  });
+
+  it("refuses pools that are asked for and do not fit", () => {
+    expect(() => planTopology(config({ stage: "2", poolSize: "150" }), big)).toThrow("may open 330 connections");
+  });
+
+  it("refuses more servers than the host can hold, replicas at stage 1, and too few connections for Patroni", () => {
+    expect(() => planTopology(config({ stage: "2", replicas: "15" }), { cpus: 2, memoryMiB: 4096 })).toThrow(
+      "more than this Docker host can hold",
+    );
+    expect(() => planTopology(config({ replicas: "1" }), big)).toThrow("stage 1 is a single server");
+    expect(() => planTopology(config({ stage: "2", maxConnections: "20" }), big)).toThrow("at least 25");
+  });
+
+  it("takes as many replicas as are asked for", () => {
+    const { nodes } = planTopology(config({ stage: "2", replicas: "5" }), big);
+    expect(nodes.map(({ name, role }) => `${name} ${role}`)).toEqual([
+      "pg0 primary",
+      ...[1, 2, 3, 4, 5].map((n) => `pg${n} replica`),
+    ]);
+  });
+});
+
 describe("configuration", () => {
   it("has defaults for everything", () => {
     expect(config()).toMatchObject({
       stage: 1,
       target: "docker",
       postgresVersion: 17,
-      port: 5432,
+      ports: { write: 5432, read: 5433, pool: 6432, cache: 6379 },
+      synchronous: "off",
+      etcdMembers: 1,
+      messages: { premakeMonths: 4, retention: { months: undefined, action: "archive" } },
       dataGenerations: [1],
     });
   });
@@ -115,6 +160,11 @@ describe("configuration", () => {
     ["settings", "[1]", "object"],
     ["dataGenerations", "[2, 1]", "ascending"],
     ["backupRetentionDays", "0", "from 1"],
+    ["replicas", "-1", "whole number"],
+    ["synchronous", "maybe", "off, on, strict"],
+    ["etcdMembers", "2", "1, 3, 5"],
+    ["readPort", "5432", "two ports are the same"],
+    ["messagesRetentionMonths", "0", "from 1"],
   ])("refuses %s = %s", (key, value, message) => {
     expect(() => config({ [key]: value })).toThrow(message);
   });
@@ -124,6 +174,6 @@ describe("configuration", () => {
   });
 
   it("refuses stages that this version does not have, rather than half-making them", () => {
-    expect(() => config({ stage: "2" })).toThrow("not in this version yet");
+    expect(() => config({ stage: "4" })).toThrow("not in this version yet");
   });
 });

@@ -1,0 +1,69 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { Credentials } from "./Credentials.ts";
+import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
+import { HEALTH, containerDefaults, onNetwork } from "./docker/container.ts";
+import type { DockerSite } from "./docker/DockerSite.ts";
+import { dockerName } from "./docker/names.ts";
+import { CACHE } from "./RedisCache.ts";
+import { DATABASE } from "./roles.ts";
+import { ROUTER } from "./Router.ts";
+
+/** The logical slot that the cache's changes come from. */
+export const CACHE_SLOT = { cgraph_cache: { database: DATABASE, plugin: "pgoutput" } } as const;
+
+export interface CacheSyncArgs {
+  readonly site: DockerSite;
+  readonly credentials: Credentials;
+  readonly cachePassword: pulumi.Output<string>;
+}
+
+/** Follows the database's changes and keeps the cache in step: drops entries, counts unread messages, announces new ones. */
+export class CacheSync extends pulumi.ComponentResource {
+  readonly containerName: pulumi.Output<string>;
+
+  constructor(name: string, args: CacheSyncArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:cache:CacheSync", name, {}, opts);
+    const { site } = args;
+    const hostname = dockerName(site.stack, "cache-sync");
+    const files = new ConfigFiles(
+      "cache-sync-config",
+      {
+        site,
+        image: site.postgresImage,
+        group: "postgres",
+        files: {
+          "database-password": args.credentials.passwords.cgraph_changes,
+          "cache-password": args.cachePassword,
+        },
+      },
+      { parent: this },
+    );
+    const container = new docker.Container(
+      "cache-sync",
+      {
+        ...containerDefaults(site, { cpus: 1, memoryMiB: 128 }),
+        ...onNetwork(site, "cache-sync"),
+        name: hostname,
+        hostname,
+        image: site.postgresImage.id,
+        command: ["cache-sync"],
+        envs: [
+          `CGRAPH_TLS_NAMES=${hostname}`,
+          `CGRAPH_DATABASE_HOST=${ROUTER}`,
+          `CGRAPH_DATABASE=${DATABASE}`,
+          `CGRAPH_CACHE_HOST=${CACHE}`,
+        ],
+        volumes: [
+          { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
+          { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
+        ],
+        ...HEALTH,
+        destroyGraceSeconds: 10,
+      },
+      { parent: this, deleteBeforeReplace: true, dependsOn: [files] },
+    );
+    this.containerName = container.name;
+    this.registerOutputs({ containerName: this.containerName });
+  }
+}

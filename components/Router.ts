@@ -1,0 +1,66 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
+import { HEALTH, containerDefaults, onNetwork } from "./docker/container.ts";
+import type { DockerSite } from "./docker/DockerSite.ts";
+import { ROUTES, haproxyConf } from "./docker/haproxyFiles.ts";
+import { dockerName } from "./docker/names.ts";
+
+/** The router's name on the stack's network. */
+export const ROUTER = "haproxy";
+
+export interface RouterPorts {
+  /** Ports of 127.0.0.1: the primary, the replicas, the pools. */
+  readonly write: number;
+  readonly read: number;
+  readonly pool: number;
+}
+
+export interface RouterArgs {
+  readonly site: DockerSite;
+  /** PostgreSQL servers and poolers by their names on the network. */
+  readonly nodes: readonly string[];
+  readonly poolers: readonly string[];
+  readonly ports: RouterPorts;
+  readonly maxReadLagBytes: number;
+  readonly maxConnections: number;
+}
+
+/** HAProxy: one place that clients know, whoever is primary: writes there, reads to the replicas that keep up. */
+export class Router extends pulumi.ComponentResource {
+  readonly containerName: pulumi.Output<string>;
+
+  constructor(name: string, args: RouterArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:network:Router", name, {}, opts);
+    const { site, ports } = args;
+    const hostname = dockerName(site.stack, ROUTER);
+    const files = new ConfigFiles(
+      `${ROUTER}-config`,
+      { site, image: site.servicesImage, group: "haproxy", files: { "haproxy.cfg": haproxyConf(args) } },
+      { parent: this },
+    );
+    const publish = (internal: number, external: number) => ({ internal, external, ip: "127.0.0.1" });
+    const container = new docker.Container(
+      ROUTER,
+      {
+        ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
+        ...onNetwork(site, ROUTER),
+        name: hostname,
+        hostname,
+        image: site.servicesImage.id,
+        command: ["haproxy"],
+        envs: ["CGRAPH_SERVICE=haproxy", `CGRAPH_TLS_NAMES=${ROUTER},${hostname}`, "CGRAPH_TLS_OWNER=haproxy"],
+        volumes: [
+          { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
+          { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
+        ],
+        ports: [publish(ROUTES.write, ports.write), publish(ROUTES.read, ports.read), publish(ROUTES.pool, ports.pool)],
+        ...HEALTH,
+        destroyGraceSeconds: 10,
+      },
+      { parent: this, deleteBeforeReplace: true, dependsOn: [files] },
+    );
+    this.containerName = container.name;
+    this.registerOutputs({ containerName: this.containerName });
+  }
+}

@@ -1,0 +1,123 @@
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { PostgresMajor } from "../../tuning/hardware.ts";
+import type { Settings } from "../../tuning/setting.ts";
+import type { Credentials } from "../Credentials.ts";
+import { oneShot } from "./ConfigFiles.ts";
+import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
+import type { DockerSite } from "./DockerSite.ts";
+import { dockerName } from "./names.ts";
+import { type Synchronous, clusterConfig, configKey, patroniYaml } from "./patroniFiles.ts";
+
+export interface ClusterArgs {
+  readonly site: DockerSite;
+  readonly credentials: Credentials;
+  readonly postgresVersion: PostgresMajor;
+  /** Name of the cluster in etcd. A restore makes a new one: the old one's WAL positions mean nothing to it. */
+  readonly scope: string;
+  /** Members of etcd: 1 or 3. */
+  readonly etcdMembers: number;
+  /** The server that makes the database where there is none. */
+  readonly firstNode: string;
+  readonly settings: Settings;
+  readonly synchronous: Synchronous;
+  readonly slots: Readonly<Record<string, { readonly database: string; readonly plugin: string }>>;
+  /** Names by which clients reach the servers through the router. */
+  readonly routerNames: readonly string[];
+}
+
+/** What servers under Patroni share: etcd, which says who leads, and the cluster's configuration in it. */
+export class Cluster extends pulumi.ComponentResource {
+  readonly scope: string;
+  readonly routerNames: readonly string[];
+  readonly etcdContainerNames: readonly pulumi.Output<string>[];
+  readonly #args: ClusterArgs;
+  readonly #config: Record<string, unknown>;
+
+  constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:docker:Cluster", name, {}, opts);
+    this.#args = args;
+    this.scope = args.scope;
+    this.routerNames = args.routerNames;
+    this.#config = clusterConfig(args);
+    const members = etcdNames(args.etcdMembers);
+    const containers = members.map((member) => this.#etcd(member, members));
+    this.etcdContainerNames = containers.map((container) => container.name);
+    oneShot(
+      "cluster-config",
+      {
+        site: args.site,
+        image: args.site.servicesImage,
+        command: ["cluster-config"],
+        envs: [
+          `CGRAPH_TLS_NAMES=cluster-config`,
+          `CGRAPH_TLS_OWNER=root`,
+          `CGRAPH_ETCD_MEMBERS=${members.join(" ")}`,
+          `CGRAPH_CONFIG_KEY=${configKey(args.scope)}`,
+        ],
+        files: { "cluster.json": JSON.stringify(this.#config) },
+        volumes: [{ volumeName: args.site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" }],
+        network: true,
+      },
+      { parent: this, dependsOn: containers },
+    );
+    this.registerOutputs({ scope: this.scope });
+  }
+
+  #etcd(member: string, members: readonly string[]): docker.Container {
+    const { site } = this.#args;
+    const hostname = dockerName(site.stack, member);
+    // Who led last, and how far the WAL was, keeps a stale replica from taking over: it lives as long as the data.
+    const volume = new docker.Volume(
+      `${member}-data`,
+      { name: dockerName(site.stack, member, "data"), labels: site.labels },
+      { parent: this, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
+    );
+    return new docker.Container(
+      member,
+      {
+        ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
+        ...onNetwork(site, member),
+        name: hostname,
+        hostname,
+        image: site.servicesImage.id,
+        command: ["etcd"],
+        envs: [
+          "CGRAPH_SERVICE=etcd",
+          `CGRAPH_TLS_NAMES=${member},localhost,127.0.0.1,${hostname}`,
+          "CGRAPH_TLS_OWNER=etcd",
+          `CGRAPH_ETCD_NAME=${member}`,
+          `CGRAPH_ETCD_MEMBERS=${members.join(" ")}`,
+          `CGRAPH_ETCD_TOKEN=${dockerName(site.stack)}`,
+        ],
+        volumes: [
+          { volumeName: volume.name, containerPath: "/var/lib/etcd" },
+          { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
+        ],
+        ...HEALTH,
+        destroyGraceSeconds: 30,
+      },
+      { parent: this, deleteBeforeReplace: true },
+    );
+  }
+
+  /** patroni.yml of one of the cluster's servers; secret. */
+  patroniYaml(node: string): pulumi.Output<string> {
+    const { credentials, etcdMembers, postgresVersion, firstNode } = this.#args;
+    return pulumi
+      .all([credentials.passwords.replicator, credentials.passwords.cgraph_rewind])
+      .apply(([replicator, rewind]) =>
+        patroniYaml({
+          scope: this.scope,
+          node,
+          etcdMembers: etcdNames(etcdMembers),
+          postgresVersion,
+          passwords: { replicator, rewind },
+          mayBootstrap: node === firstNode,
+          cluster: this.#config,
+        }),
+      );
+  }
+}
+
+const etcdNames = (members: number): string[] => Array.from({ length: members }, (_, index) => `etcd${index}`);

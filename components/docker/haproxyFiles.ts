@@ -1,0 +1,86 @@
+/** HAProxy's configuration as pure text: routes to the primary, to replicas, to the pools. */
+
+/** Ports inside of the stack's network. */
+export const ROUTES = { write: 5432, read: 5433, pool: 6432, health: 8404 } as const;
+
+export interface HaproxyArgs {
+  /** PostgreSQL servers by their name on the network. */
+  readonly nodes: readonly string[];
+  readonly poolers: readonly string[];
+  /** Bytes of WAL that a replica may lack and still serve reads. */
+  readonly maxReadLagBytes: number;
+  readonly maxConnections: number;
+}
+
+/**
+ * haproxy.cfg. Patroni's REST interface says who is primary and which replicas are near enough; a server that no longer
+ * is what it was loses its connections at once, so that no client writes to a former primary.
+ */
+export function haproxyConf({ nodes, poolers, maxReadLagBytes, maxConnections }: HaproxyArgs): string {
+  const servers = nodes
+    .map((node) => `  server ${node} ${node}:5432 check port 8008 check-ssl verify required verifyhost ${node}`)
+    .join("\n");
+  const backend = (name: string, uri: string): string => `backend ${name}
+  balance leastconn
+  option httpchk
+  http-check send meth OPTIONS uri ${uri}
+  http-check expect status 200
+  default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions ca-file /run/cgraph-tls/ca.crt resolvers docker init-addr last,libc,none
+${servers}
+`;
+  return `global
+  maxconn ${maxConnections}
+  log stdout format raw daemon notice
+  stats socket /run/haproxy/admin.sock mode 600 level admin
+  hard-stop-after 30m
+
+defaults
+  mode tcp
+  log global
+  timeout connect 2s
+  timeout check 2s
+  # PostgreSQL ends what it finds too long; an idle connection is a pool's, and may stay.
+  timeout client 24h
+  timeout server 24h
+  option clitcpka
+  option srvtcpka
+  option redispatch
+  retries 3
+
+# Docker's own name server: a container that comes back may have another address.
+resolvers docker
+  nameserver docker 127.0.0.11:53
+  resolve_retries 2
+  timeout resolve 500ms
+  timeout retry 500ms
+  hold valid 1s
+
+frontend write
+  bind :${ROUTES.write}
+  default_backend primary
+
+frontend read
+  bind :${ROUTES.read}
+  use_backend replicas if { nbsrv(replicas) gt 0 }
+  default_backend primary
+
+${backend("primary", "/primary")}
+${backend("replicas", `/replica?lag=${maxReadLagBytes}`)}
+frontend pool
+  bind :${ROUTES.pool}
+  default_backend poolers
+
+backend poolers
+  balance leastconn
+  default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 check resolvers docker init-addr last,libc,none
+${poolers.map((pooler) => `  server ${pooler} ${pooler}:6432`).join("\n")}
+
+frontend health
+  mode http
+  bind :${ROUTES.health}
+  timeout client 5s
+  monitor-uri /healthy
+  monitor fail if { nbsrv(primary) lt 1 }
+  http-request use-service prometheus-exporter if { path /metrics }
+`;
+}

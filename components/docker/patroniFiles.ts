@@ -1,0 +1,129 @@
+/** Patroni's configuration as pure data: what is the cluster's (in etcd) and what is each server's own (patroni.yml). */
+import { stringify } from "yaml";
+import type { PostgresMajor } from "../../tuning/hardware.ts";
+import { type Settings, confText } from "../../tuning/setting.ts";
+import { HBA_RULES, IMAGE_SETTINGS } from "./postgresFiles.ts";
+
+const NAMESPACE = "/cgraph/";
+const TLS = "/run/cgraph-tls";
+
+/** How writes are acknowledged: by the primary alone, by a replica too while there is one, or by a replica always. */
+export type Synchronous = "off" | "on" | "strict";
+
+/** The key under which the cluster's configuration lies in etcd. */
+export const configKey = (scope: string): string => `${NAMESPACE}${scope}/config`;
+
+/** Seconds. ttl is Patroni's shortest; loop + 2 × retry must stay within it. */
+const LEASE = { ttl: 20, loop_wait: 2, retry_timeout: 8 } as const;
+
+export interface ClusterConfigArgs {
+  readonly settings: Settings;
+  readonly synchronous: Synchronous;
+  /** Logical slots that outlive a failover: database and output plugin by slot name. */
+  readonly slots: Readonly<Record<string, { readonly database: string; readonly plugin: string }>>;
+}
+
+/** The cluster's configuration: who may lead, and the settings of all its servers. Patroni applies a change at once. */
+export function clusterConfig({ settings, synchronous, slots }: ClusterConfigArgs): Record<string, unknown> {
+  return {
+    ...LEASE,
+    // A replica further behind than the guide's warning (1 MB) does not take over: that much could be lost.
+    maximum_lag_on_failover: 1024 * 1024,
+    check_timeline: true,
+    // While etcd is away, a primary that reaches all its replicas goes on.
+    failsafe_mode: true,
+    // A primary that has crashed hands over rather than replaying its WAL first.
+    primary_start_timeout: 0,
+    synchronous_mode: synchronous !== "off",
+    synchronous_mode_strict: synchronous === "strict",
+    synchronous_node_count: 1,
+    slots: Object.fromEntries(Object.entries(slots).map(([name, slot]) => [name, { type: "logical", ...slot }])),
+    // Slots of subscribers and of data moves are theirs: Patroni drops none that it does not know.
+    ignore_slots: [{ type: "logical" }],
+    postgresql: {
+      use_pg_rewind: true,
+      use_slots: true,
+      // A server that can be neither rewound nor followed is copied anew.
+      remove_data_directory_on_rewind_failure: true,
+      remove_data_directory_on_diverged_timelines: true,
+      parameters: {
+        ...IMAGE_SETTINGS,
+        ...Object.fromEntries(Object.entries(settings).map(([name, setting]) => [name, confText(setting)])),
+      },
+      pg_hba: HBA_RULES,
+      // A replica that has fallen behind its slot reads what it lacks from the archive.
+      recovery_conf: { restore_command: 'pgbackrest archive-get %f "%p"' },
+    },
+  };
+}
+
+export interface PatroniYamlArgs {
+  readonly scope: string;
+  /** This server; its name on the stack's network too. */
+  readonly node: string;
+  readonly etcdMembers: readonly string[];
+  readonly postgresVersion: PostgresMajor;
+  readonly passwords: { readonly replicator: string; readonly rewind: string };
+  /** Whether this server may make a new cluster where there is none: exactly one may. */
+  readonly mayBootstrap: boolean;
+  /** What the cluster's configuration is before there is one in etcd. */
+  readonly cluster: Record<string, unknown>;
+}
+
+/** patroni.yml of one server. Holds passwords. */
+export function patroniYaml(args: PatroniYamlArgs): string {
+  const { node, postgresVersion } = args;
+  const verified = { sslmode: "verify-full", sslrootcert: `${TLS}/ca.crt` };
+  return stringify({
+    scope: args.scope,
+    namespace: NAMESPACE,
+    name: node,
+    restapi: {
+      listen: "0.0.0.0:8008",
+      connect_address: `${node}:8008`,
+      certfile: `${TLS}/server.crt`,
+      keyfile: `${TLS}/server.key`,
+      cafile: `${TLS}/ca.crt`,
+      // Anyone on the network may ask how the server is; only holders of a certificate of ours may tell it something.
+      verify_client: "optional",
+    },
+    ctl: { certfile: `${TLS}/server.crt`, keyfile: `${TLS}/server.key`, cacert: `${TLS}/ca.crt` },
+    etcd3: {
+      hosts: args.etcdMembers.map((member) => `${member}:2379`),
+      protocol: "https",
+      cacert: `${TLS}/ca.crt`,
+      cert: `${TLS}/server.crt`,
+      key: `${TLS}/server.key`,
+    },
+    postgresql: {
+      listen: "*:5432",
+      connect_address: `${node}:5432`,
+      data_dir: `/var/lib/postgresql/${postgresVersion}/data`,
+      bin_dir: `/usr/lib/postgresql/${postgresVersion}/bin`,
+      pgpass: "/tmp/pgpass",
+      use_unix_socket: true,
+      use_unix_socket_repl: true,
+      authentication: {
+        superuser: { username: "postgres" },
+        replication: { username: "replicator", password: args.passwords.replicator, ...verified },
+        rewind: { username: "cgraph_rewind", password: args.passwords.rewind, ...verified },
+      },
+      basebackup: [{ checkpoint: "fast" }],
+      callbacks: { on_start: "/usr/local/bin/cgraph-callback", on_role_change: "/usr/local/bin/cgraph-callback" },
+    },
+    ...(args.mayBootstrap
+      ? {
+          bootstrap: {
+            dcs: args.cluster,
+            initdb: [
+              { encoding: "UTF8" },
+              { locale: "C.UTF-8" },
+              ...(postgresVersion >= 17 ? [{ "locale-provider": "builtin" }, { "builtin-locale": "C.UTF-8" }] : []),
+              "data-checksums",
+            ],
+          },
+        }
+      : {}),
+    tags: {},
+  });
+}

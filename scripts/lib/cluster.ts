@@ -1,0 +1,145 @@
+/** Who leads a stack's servers at the moment, as Patroni says. */
+import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { docker } from "./docker.ts";
+import { type Step, step } from "./progress.ts";
+import { run } from "./run.ts";
+
+/** One server, as Patroni's /cluster tells it. */
+export interface Member {
+  readonly name: string;
+  /** leader, sync_standby or replica. */
+  readonly role: string;
+  /** running, streaming, starting, creating replica, stopped, … */
+  readonly state: string;
+  readonly timeline?: number;
+  /** Bytes of WAL that a replica lacks; "unknown" while it does not answer. */
+  readonly lag?: number | string;
+}
+
+export const isCluster = (values: StackValues): boolean => values.services.some(({ kind }) => kind === "etcd");
+export const isLeader = (member: Member): boolean => member.role === "leader" || member.role === "standby_leader";
+export const isServing = (member: Member): boolean => ["running", "streaming"].includes(member.state);
+
+const TLS = "/run/cgraph-tls";
+
+/** A request to a server's Patroni from inside of its container; status 0 where it does not answer. */
+export async function patroni(
+  container: string,
+  method: "GET" | "POST",
+  path: string,
+  body?: unknown,
+  timeoutSeconds = 5,
+): Promise<{ status: number; text: string }> {
+  const certificates = ["--cacert", `${TLS}/ca.crt`, "--cert", `${TLS}/server.crt`, "--key", `${TLS}/server.key`];
+  const { stdout } = await run("docker", [
+    ...["exec", "--user", "postgres", container, "curl", "--silent", "--max-time", String(timeoutSeconds)],
+    ...certificates,
+    ...["--request", method, "--write-out", "\n%{http_code}"],
+    ...(body === undefined ? [] : ["--header", "Content-Type: application/json", "--data", JSON.stringify(body)]),
+    `https://localhost:8008${path}`,
+  ]);
+  const end = stdout.lastIndexOf("\n");
+  return { status: Number(stdout.slice(end + 1)) || 0, text: stdout.slice(0, Math.max(0, end)) };
+}
+
+/** Every server that Patroni knows, in no order. Throws a UserError where no server answers. */
+export async function clusterMembers(values: StackValues): Promise<Member[]> {
+  for (const { container } of values.nodes) {
+    const { status, text } = await patroni(container, "GET", "/cluster");
+    if (status === 200) return (JSON.parse(text) as { members: Member[] }).members;
+  }
+  throw new UserError(
+    "no server of the cluster answers",
+    "see ./cgraph-db status and ./cgraph-db logs pg0",
+    EXIT.failed,
+  );
+}
+
+const nodeOf = (values: StackValues, name: string): NodeOutput => {
+  const node = values.nodes.find((one) => one.name === name);
+  if (!node)
+    throw new UserError(`there is no server ${name}`, `use one of ${values.nodes.map((n) => n.name).join(", ")}`);
+  return node;
+};
+
+/** The server that takes writes now. Throws a UserError where none does. */
+export async function currentPrimary(values: StackValues): Promise<NodeOutput> {
+  const [only] = values.nodes;
+  if (only && !isCluster(values)) return only;
+  const leader = (await clusterMembers(values)).find(isLeader);
+  if (!leader) {
+    throw new UserError(
+      "no server takes writes at the moment",
+      "a failover takes up to 25 seconds; see ./cgraph-db status",
+      EXIT.failed,
+    );
+  }
+  return nodeOf(values, leader.name);
+}
+
+/** Runs SQL as the superuser inside of a server's container; gives rows as psql prints them, unaligned. */
+export const superuserSql = (container: string, sql: string, database = "postgres"): Promise<string> =>
+  docker([
+    "exec",
+    "--user",
+    "postgres",
+    container,
+    "psql",
+    "-XAtq",
+    "-v",
+    "ON_ERROR_STOP=1",
+    "-d",
+    database,
+    "-c",
+    sql,
+  ]).then((text) => text.trim());
+
+/** Servers that do not serve yet, with what they do. */
+function unsettled(values: StackValues, members: readonly Member[]): string[] {
+  const waiting = values.nodes.flatMap((node) => {
+    const member = members.find((one) => one.name === node.name);
+    return member && isServing(member) ? [] : [`${node.name} ${member?.state ?? "starting"}`];
+  });
+  return members.some(isLeader) ? waiting : ["no primary yet", ...waiting];
+}
+
+/** How long the servers' states may stay the same before waiting for them is given up; a copy may take its time. */
+const PATIENCE_MS = 120_000;
+/** How often the copy of a replica may fail. */
+const FAILED_COPIES = 3;
+
+/** Waits until there is a primary and every replica follows it. A replica that is being copied is waited for. */
+export async function settle(values: StackValues): Promise<void> {
+  if (!isCluster(values)) return;
+  await step("servers", async (progress: Step) => {
+    const states = new Map<string, string>();
+    const failures = new Map<string, number>();
+    let changed = Date.now();
+    for (;;) {
+      const members = await clusterMembers(values).catch(() => []);
+      const waiting = unsettled(values, members);
+      if (waiting.length === 0) break;
+      const text = waiting.join(", ");
+      progress.detail(text);
+      for (const { name, state } of members) {
+        if (state === "creating replica") changed = Date.now();
+        if (states.get(name) === "creating replica" && state === "stopped") {
+          failures.set(name, (failures.get(name) ?? 0) + 1);
+        }
+        if (states.get(name) !== state) changed = Date.now();
+        states.set(name, state);
+      }
+      const failing = [...failures].find(([, count]) => count >= FAILED_COPIES)?.[0];
+      if (failing !== undefined || Date.now() - changed > PATIENCE_MS) {
+        throw new UserError(
+          failing === undefined ? `the servers do not come together: ${text}` : `${failing} cannot copy the primary`,
+          `see ./cgraph-db logs ${failing ?? values.nodes.at(-1)?.name ?? ""}; the primary serves meanwhile`,
+          EXIT.failed,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+    return { value: undefined, done: `${values.nodes.length} in step` };
+  });
+}

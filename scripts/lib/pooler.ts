@@ -1,0 +1,160 @@
+/** PgBouncer's admin console, through the socket in its container. */
+import { spawn } from "node:child_process";
+import type { StackValues } from "../../stacks/outputs.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { run } from "./run.ts";
+
+/** How long running transactions are waited for before a pause is given up: clients wait meanwhile. */
+const PAUSE_LIMIT_MS = 5_000;
+
+const containers = (values: StackValues): string[] =>
+  values.services.filter(({ kind }) => kind === "pgbouncer").map(({ container }) => container);
+
+const command = (container: string, statement: string): string[] => [
+  ...["exec", "--user", "postgres", container],
+  ...[
+    "psql",
+    "-XAtq",
+    "--csv",
+    "-h",
+    "/run/pgbouncer",
+    "-p",
+    "6432",
+    "-U",
+    "pgbouncer",
+    "-d",
+    "pgbouncer",
+    "-c",
+    statement,
+  ],
+];
+
+/** A console that stays open: clients wait for each command, and starting one takes a tenth of a second. */
+class Console {
+  readonly #child: ReturnType<typeof spawn>;
+  #said = "";
+
+  constructor(container: string) {
+    const args = command(container, "").slice(0, -2);
+    args.splice(1, 0, "--interactive");
+    this.#child = spawn("docker", args, { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child.stdout?.on("data", (data: Buffer) => (this.#said += data.toString()));
+    this.#child.stderr?.on("data", (data: Buffer) => (this.#said += data.toString()));
+    // A console that has ended is noticed by its missing answer.
+    this.#child.stdin?.on("error", () => undefined);
+    this.#child.on("error", () => undefined);
+  }
+
+  /** Sends a command; gives what it answers, or undefined where no answer comes in time. */
+  async send(statement: string, withinMs: number): Promise<string | undefined> {
+    this.#said = "";
+    this.#child.stdin?.write(`${statement};\n\\echo done\n`);
+    const until = Date.now() + withinMs;
+    while (!this.#said.includes("done") && Date.now() < until && this.#child.exitCode === null) await sleep(5);
+    return this.#said.includes("done") ? this.#said.replace("done", "").trim() : undefined;
+  }
+
+  end(): void {
+    this.#child.kill("SIGKILL");
+  }
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The pools of a stack, held still and let go. */
+export class PoolPause {
+  readonly #poolers: readonly string[];
+  #consoles: Console[] = [];
+  #pausedAt = 0;
+  /** Milliseconds for which clients were held. */
+  heldMs = 0;
+
+  constructor(values: StackValues) {
+    this.#poolers = containers(values);
+  }
+
+  /**
+   * Holds all clients between transactions; nobody is cut off. Throws a UserError (refused), and lets them go, where
+   * transactions do not end in time. A pooler that does not run holds nobody.
+   */
+  async begin(): Promise<void> {
+    const running = await Promise.all(
+      this.#poolers.map(async (container) => {
+        const console = new Console(container);
+        const answer = await console.send("SHOW VERSION", 3000);
+        if (answer !== undefined) return [console];
+        console.end();
+        return [];
+      }),
+    );
+    this.#consoles = running.flat();
+    this.#pausedAt = Date.now();
+    const answers = await Promise.all(this.#consoles.map((console) => console.send("PAUSE", PAUSE_LIMIT_MS)));
+    const failed = answers.find((answer) => answer === undefined || answer.includes("ERROR"));
+    if (answers.every((answer) => answer !== undefined && !answer.includes("ERROR"))) return;
+    await this.end();
+    throw new UserError(
+      failed === undefined
+        ? `transactions through the pool have been open for more than ${PAUSE_LIMIT_MS / 1000} seconds: clients were not made to wait longer, nothing was changed`
+        : `a pool could not be paused: ${failed}`,
+      "wait for them to end, or end them (./cgraph-db psql, pg_stat_activity), then call this again",
+      EXIT.refused,
+    );
+  }
+
+  /** Lets clients go on. */
+  async end(): Promise<void> {
+    await Promise.all(
+      this.#consoles.map(async (open) => {
+        const answer = await open.send("RESUME", 3000);
+        open.end();
+        return answer;
+      }),
+    );
+    this.heldMs = Date.now() - this.#pausedAt;
+    // A console that hangs in its PAUSE cannot take it back: another one can. A pool that goes on already says so.
+    await Promise.all(this.#poolers.map((container) => run("docker", command(container, "RESUME"))));
+  }
+}
+
+/** One pool of one pooler, as SHOW POOLS tells it. */
+export interface PoolState {
+  readonly pooler: string;
+  readonly database: string;
+  readonly user: string;
+  readonly clientsActive: number;
+  readonly clientsWaiting: number;
+  readonly serversActive: number;
+  readonly serversIdle: number;
+  /** Seconds that the first waiting client has waited. */
+  readonly waitSeconds: number;
+}
+
+/** Every pool in use. A pooler that does not answer has none. */
+export async function poolStates(values: StackValues): Promise<PoolState[]> {
+  const poolers = values.services.filter(({ kind }) => kind === "pgbouncer");
+  const states = await Promise.all(
+    poolers.map(async ({ name, container }) => {
+      const { stdout } = await run("docker", [
+        ...command(container, "SHOW POOLS").map((part) => (part === "-XAtq" ? "-XAq" : part)),
+      ]);
+      const [head = "", ...rows] = stdout.trim().split("\n");
+      const columns = head.split(",");
+      return rows.map((row): PoolState => {
+        const cells = row.split(",");
+        const cell = (column: string): string => cells[columns.indexOf(column)] ?? "";
+        return {
+          pooler: name,
+          database: cell("database"),
+          user: cell("user"),
+          clientsActive: Number(cell("cl_active")),
+          clientsWaiting: Number(cell("cl_waiting")),
+          serversActive: Number(cell("sv_active")),
+          serversIdle: Number(cell("sv_idle")),
+          waitSeconds: Number(cell("maxwait")),
+        };
+      });
+    }),
+  );
+  return states.flat().filter(({ database }) => database !== "pgbouncer" && database !== "");
+}

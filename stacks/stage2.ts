@@ -1,0 +1,94 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Backups } from "../components/Backups.ts";
+import { Cluster, type ClusterArgs } from "../components/docker/cluster.ts";
+import { dockerName } from "../components/docker/names.ts";
+import { PgBouncerPool, poolerNames } from "../components/PgBouncerPool.ts";
+import { PrimaryDb } from "../components/PrimaryDb.ts";
+import { ReadReplicaSet } from "../components/ReadReplicaSet.ts";
+import { ROUTER, Router } from "../components/Router.ts";
+import type { StackConfig } from "./config.ts";
+import { type Foundation, foundation } from "./foundation.ts";
+import { type StackOutputs, describeNode, describeService } from "./outputs.ts";
+import type { PoolPlan, Topology } from "./topology.ts";
+
+const MiB = 1024 * 1024;
+
+/** Every client of the poolers and, beside them, as many again that come directly. */
+const routerConnections = (pool: PoolPlan): number => 2 * pool.instances * pool.maxClientConnections;
+
+/** Stage 2: a primary and its replicas under Patroni, HAProxy and PgBouncer in front. */
+export function stage2(stack: string, config: StackConfig, topology: Topology): StackOutputs {
+  return replicated(stack, config, topology, foundation(stack, config, topology), {});
+}
+
+/** The servers of stages 2 and 3 and what leads to them. `slots`: logical slots that outlive a failover. */
+export function replicated(
+  stack: string,
+  config: StackConfig,
+  topology: Topology,
+  base: Foundation,
+  slots: ClusterArgs["slots"],
+): StackOutputs {
+  const { nodes, pool } = topology;
+  const [first, ...others] = nodes;
+  if (!first || !pool) throw new Error(`stage ${config.stage} has no server or no pool`);
+  const { credentials, site, repository } = base;
+  const { postgresVersion, dataGenerations, ports } = config;
+  const cluster = new Cluster("cluster", {
+    site,
+    credentials,
+    postgresVersion,
+    scope: `${stack}-${dataGenerations.at(-1)}`,
+    etcdMembers: config.etcdMembers,
+    firstNode: first.name,
+    settings: first.settings,
+    synchronous: config.synchronous,
+    slots,
+    routerNames: [ROUTER, dockerName(stack, ROUTER)],
+  });
+  const common = { site, postgresVersion, credentials, repository, dataGenerations };
+  const primary = new PrimaryDb("primary", { ...common, node: first, place: { cluster } });
+  const replicas = new ReadReplicaSet("replicas", { ...common, cluster, nodes: others });
+  const servers = [primary.server, ...replicas.servers];
+  const poolers = new PgBouncerPool("pool", { site, credentials, pool });
+  const router = new Router(
+    "router",
+    {
+      site,
+      nodes: nodes.map((node) => node.name),
+      poolers: poolerNames(pool.instances),
+      ports,
+      maxReadLagBytes: config.maxReadLagMiB * MiB,
+      maxConnections: routerConnections(pool),
+    },
+    // Clients come when servers are there, and go before the servers do: nothing is written while they stop.
+    { dependsOn: [primary, replicas, poolers] },
+  );
+  const backups = new Backups("backups", { site, servers, repository, intervalHours: config.backupIntervalHours });
+  const local = (port: number) => ({ host: "localhost", port });
+  return {
+    stage: config.stage,
+    target: config.target,
+    postgresVersion,
+    nodes: nodes.map((node, index) =>
+      describeNode(node, servers[index] ?? primary.server, {
+        host: dockerName(stack, node.name),
+        port: 5432,
+        image: site.postgresImage.name,
+      }),
+    ),
+    services: [
+      ...cluster.etcdContainerNames.map((container, index) => describeService("etcd", `etcd${index}`, container)),
+      describeService("haproxy", ROUTER, router.containerName),
+      ...poolers.containerNames.map((container, index) => describeService("pgbouncer", `pgbouncer${index}`, container)),
+    ],
+    endpoints: { write: local(ports.write), read: local(ports.read), pool: local(ports.pool), cache: null },
+    pool,
+    cache: null,
+    backupContainer: backups.containerName,
+    notes: topology.notes,
+    passwords: pulumi.secret(pulumi.output(credentials.passwords)),
+    backupKey: pulumi.secret(credentials.backupKey),
+    cachePassword: null,
+  };
+}

@@ -1,0 +1,42 @@
+import * as pulumi from "@pulumi/pulumi";
+import { CACHE_SLOT, CacheSync } from "../components/CacheSync.ts";
+import { CACHE, RedisCache } from "../components/RedisCache.ts";
+import type { StackConfig } from "./config.ts";
+import { foundation } from "./foundation.ts";
+import { type StackOutputs, describeService } from "./outputs.ts";
+import { replicated } from "./stage2.ts";
+import type { Topology } from "./topology.ts";
+
+/** Stage 3: more replicas, a second pooler, and a cache; messages are partitioned by month. */
+export function stage3(stack: string, config: StackConfig, topology: Topology): StackOutputs {
+  const base = foundation(stack, config, topology);
+  const { cachePassword: password } = base.credentials;
+  if (!topology.cache || !password) throw new Error("stage 3 has no cache");
+  const outputs = replicated(stack, config, topology, base, CACHE_SLOT);
+  const cache = new RedisCache("cache", {
+    site: base.site,
+    password,
+    cache: topology.cache,
+    port: config.ports.cache,
+  });
+  const sync = new CacheSync(
+    "cache-sync",
+    { site: base.site, credentials: base.credentials, cachePassword: password },
+    { dependsOn: [cache] },
+  );
+  return {
+    ...outputs,
+    services: pulumi
+      .all([
+        pulumi.output(outputs.services),
+        describeService("redis", CACHE, cache.containerName),
+        describeService("cache-sync", "cache-sync", sync.containerName),
+      ])
+      .apply(([services, ...more]) => [...services, ...more]),
+    endpoints: pulumi
+      .output(outputs.endpoints)
+      .apply((endpoints) => ({ ...endpoints, cache: { host: "localhost", port: config.ports.cache } })),
+    cache: topology.cache,
+    cachePassword: pulumi.secret(password),
+  };
+}
