@@ -1,18 +1,19 @@
 /** How long writes pause when a server is lost or handed over, under load through the pool. */
-import pg from "pg";
-import { currentPrimary, settle } from "../scripts/lib/cluster.ts";
-import { environment } from "../scripts/lib/connection.ts";
-import { openStack, stackValues } from "../scripts/lib/stack.ts";
+import { clusterMembers, currentPrimary, patroni, settle } from "../scripts/lib/cluster.ts";
 import { switchover } from "../scripts/lib/switchover.ts";
 import type { NodeOutput, StackValues } from "../stacks/outputs.ts";
+import { cgraphOk, setConfig } from "../test/support/cli.ts";
 import { docker } from "./docker.ts";
 import { WriteLoad } from "./load.ts";
-import { median } from "./results.ts";
+import type { Report } from "./report.ts";
+import { type BenchStack, asOwner, withStack } from "./stack.ts";
 
 /** What is done to the primary. */
 interface Event {
   readonly name: string;
   readonly title: string;
+  /** What is promised. */
+  readonly limitSeconds: number;
   run(primary: NodeOutput, values: StackValues): Promise<unknown>;
   /** Brings the server back. */
   restore(primary: NodeOutput): Promise<unknown>;
@@ -20,16 +21,18 @@ interface Event {
 
 const nothing = async (): Promise<void> => undefined;
 
-export const EVENTS: readonly Event[] = [
+const EVENTS: readonly Event[] = [
   {
     name: "container",
     title: "kill -9 of the primary's whole container",
+    limitSeconds: 25,
     run: ({ container }) => docker(["kill", "--signal", "KILL", container]),
     restore: ({ container }) => docker(["start", container]),
   },
   {
     name: "process",
     title: "kill -9 of the postgres process",
+    limitSeconds: 8,
     run: ({ container }) =>
       docker(["exec", container, "sh", "-c", "kill -9 $(head -n 1 /var/lib/postgresql/*/data/postmaster.pid)"]),
     restore: nothing,
@@ -37,49 +40,31 @@ export const EVENTS: readonly Event[] = [
   {
     name: "stop",
     title: "graceful stop of the primary's container",
+    limitSeconds: 5,
     run: ({ container }) => docker(["stop", "--time", "120", container]),
     restore: ({ container }) => docker(["start", container]),
   },
   {
     name: "switchover",
     title: "switchover",
+    limitSeconds: 2,
     run: (_, values) => switchover(values),
     restore: nothing,
   },
 ];
 
-export interface FailoverRun {
-  /** Longest time without an acknowledged write. */
+/** What one event did to the clients. */
+interface Outcome {
   readonly pauseMs: number;
   readonly clientErrors: number;
-  /** Acknowledged rows that are gone. */
+  /** Acknowledged rows that are gone, and how much WAL was acknowledged beyond the point where the new primary took over. */
   readonly lostRows: number;
-  readonly messages: readonly string[];
-}
-
-export interface FailoverCell {
-  readonly event: string;
-  readonly title: string;
-  readonly medianPauseMs: number;
-  readonly minPauseMs: number;
-  readonly maxPauseMs: number;
-  readonly runs: readonly FailoverRun[];
-}
-
-export interface FailoverResult {
-  readonly date: string;
-  readonly stage: number;
-  readonly synchronous: string;
-  readonly clients: number;
-  readonly cells: readonly FailoverCell[];
+  readonly lostBytes: number;
 }
 
 export interface FailoverOptions {
-  readonly stack: string;
   readonly runs: number;
   readonly clients: number;
-  readonly events: readonly string[];
-  readonly synchronous: string;
   readonly onProgress: (text: string) => void;
 }
 
@@ -87,18 +72,18 @@ const TABLE = "bench_failover";
 /** Writes must go on again within this time, or the run fails. */
 const LIMIT_MS = 120_000;
 
-async function once(
-  event: Event,
-  values: StackValues,
-  env: Record<string, string>,
-  clients: number,
-): Promise<FailoverRun> {
+/** Bytes of WAL that had been acknowledged, but are not on the new primary's timeline. */
+async function lostBytes(values: StackValues, lastAcknowledged: bigint): Promise<number> {
+  const { text } = await patroni((await currentPrimary(values)).container, "GET", "/history");
+  // [timeline, position in bytes, reason, when, who]
+  const last = (JSON.parse(text) as [number, number][]).at(-1);
+  return last ? Math.max(0, Number(lastAcknowledged - BigInt(last[1]))) : 0;
+}
+
+async function once(event: Event, stack: BenchStack, clients: number): Promise<Outcome> {
+  const { values, env } = stack;
   await settle(values);
-  const owner = new pg.Client({ connectionString: env["DATABASE_OWNER_URL"] });
-  owner.on("error", () => undefined);
-  await owner.connect();
-  await owner.query(`DROP TABLE IF EXISTS ${TABLE}; ${WriteLoad.tableSql(TABLE)}`);
-  await owner.end();
+  await asOwner(stack, (owner) => owner.query(`DROP TABLE IF EXISTS ${TABLE}; ${WriteLoad.tableSql(TABLE)}`));
   const primary = await currentPrimary(values);
   const load = new WriteLoad(env["DATABASE_URL"] ?? "", { clients, table: TABLE }).start();
   if (!(await load.progress(500, 30_000))) throw new Error("writes do not begin");
@@ -107,53 +92,73 @@ async function once(
   const again = await load.progress(500, LIMIT_MS);
   const report = await load.stop();
   if (!again) throw new Error(`${event.title}: no writes after ${LIMIT_MS / 1000} s: ${report.messages.join("; ")}`);
+  const bytes = await lostBytes(values, report.lsnBeforePause);
   await event.restore(primary);
   await settle(values);
-  const after = new pg.Client({ connectionString: env["DATABASE_OWNER_URL"] });
-  await after.connect();
-  try {
-    return {
-      pauseMs: report.longestPauseMs,
-      clientErrors: report.errors,
-      lostRows: await load.lost(after),
-      messages: report.messages,
-    };
-  } finally {
-    await after.end();
-  }
+  return {
+    pauseMs: report.longestPauseMs,
+    clientErrors: report.errors,
+    lostRows: await asOwner(stack, (owner) => load.lost(owner)),
+    lostBytes: bytes,
+  };
 }
 
-/** Runs every event so many times on a running stack, in turn. */
-export async function benchFailover(options: FailoverOptions): Promise<FailoverResult> {
-  const values = await stackValues(await openStack(options.stack));
-  const env = await environment(options.stack, values);
-  const all = new Map<string, FailoverRun[]>();
-  const events = EVENTS.filter(({ name }) => options.events.includes(name));
-  for (let round = 1; round <= options.runs; round++) {
-    for (const event of events) {
-      const run = await once(event, values, env, options.clients);
-      all.set(event.name, [...(all.get(event.name) ?? []), run]);
-      options.onProgress(
-        `round ${round}, ${event.title}: writes paused ${(run.pauseMs / 1000).toFixed(2)} s, ${run.clientErrors} errors, ${run.lostRows} rows lost`,
-      );
-    }
+async function awaitSynchronous(values: StackValues): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if ((await clusterMembers(values)).some(({ role }) => role === "sync_standby")) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  return {
-    date: new Date().toISOString(),
-    stage: values.stage,
-    synchronous: options.synchronous,
-    clients: options.clients,
-    cells: events.map((event) => {
-      const runs = all.get(event.name) ?? [];
-      const pauses = runs.map(({ pauseMs }) => pauseMs);
-      return {
-        event: event.name,
-        title: event.title,
-        medianPauseMs: median(pauses),
-        minPauseMs: Math.min(...pauses),
-        maxPauseMs: Math.max(...pauses),
-        runs,
-      };
-    }),
-  };
+  throw new Error("no replica has become synchronous within a minute");
+}
+
+/** Every event so many times on a stage 2 of its own, in turn, first asynchronous, then synchronous. */
+export function benchFailover({ runs, clients, onProgress }: FailoverOptions): Promise<Report> {
+  return withStack({ stage: 2 }, async (stack) => {
+    const outcomes = new Map<string, Outcome[]>();
+    for (const synchronous of ["off", "on"]) {
+      if (synchronous === "on") {
+        await setConfig(stack.name, { synchronous });
+        await cgraphOk("config", "apply", "--stack", stack.name);
+        await awaitSynchronous(stack.values);
+      }
+      for (let round = 1; round <= runs; round++) {
+        for (const event of EVENTS) {
+          if (synchronous === "on") await awaitSynchronous(stack.values);
+          const outcome = await once(event, stack, clients);
+          const key = `${event.name} ${synchronous}`;
+          outcomes.set(key, [...(outcomes.get(key) ?? []), outcome]);
+          onProgress(
+            `synchronous ${synchronous}, round ${round}, ${event.title}: writes paused ${(outcome.pauseMs / 1000).toFixed(2)} s, ` +
+              `${outcome.clientErrors} errors, ${outcome.lostRows} rows and ${outcome.lostBytes} bytes lost`,
+          );
+        }
+      }
+    }
+    const seconds = (key: string): number[] => (outcomes.get(key) ?? []).map(({ pauseMs }) => pauseMs / 1000);
+    return {
+      name: "failover",
+      title: "How long writes pause",
+      date: new Date().toISOString(),
+      method: [
+        `${clients} clients insert through PgBouncer all the while; a pause is the longest time in which no insert of any of them is acknowledged.`,
+        "The events take turns on one stage 2: primary and one replica under Patroni, etcd, HAProxy, PgBouncer.",
+        "Lost bytes: WAL that had been acknowledged beyond the point where the new primary took over.",
+      ],
+      panels: EVENTS.map(({ name, title, limitSeconds }) => ({
+        title: `${title}: seconds without a write`,
+        unit: "s" as const,
+        limit: limitSeconds,
+        groups: [
+          {
+            title,
+            series: [
+              { name: "asynchronous", values: seconds(`${name} off`) },
+              { name: "synchronous", values: seconds(`${name} on`) },
+            ],
+          },
+        ],
+      })),
+      facts: Object.fromEntries(outcomes),
+    };
+  });
 }

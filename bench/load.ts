@@ -1,5 +1,6 @@
 /** Clients that write all the time and remember what the database has acknowledged. */
 import pg from "pg";
+import { Pauses } from "./pauses.ts";
 
 export interface WriteReport {
   /** Rows that the database has acknowledged. */
@@ -10,6 +11,14 @@ export interface WriteReport {
   /** The longest time in which no write at all was acknowledged, and when it began (milliseconds since the start). */
   readonly longestPauseMs: number;
   readonly longestPauseAtMs: number;
+  /** Position in the WAL of the last row that was acknowledged before that pause. */
+  readonly lsnBeforePause: bigint;
+}
+
+/** A position in the WAL as PostgreSQL writes it (`16/B374D848`), in bytes. */
+export function parseLsn(text: string): bigint {
+  const [high = "0", low = "0"] = text.split("/");
+  return (BigInt(`0x${high}`) << 32n) + BigInt(`0x${low}`);
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -22,14 +31,13 @@ export class WriteLoad {
   readonly #url: string;
   readonly #clients: number;
   readonly #table: string;
-  readonly #start = Date.now();
+  readonly #pauses = new Pauses();
   readonly #last: number[];
   readonly #messages = new Set<string>();
   #errors = 0;
   #acknowledged = 0;
-  #lastAck = Date.now();
-  #pauseMs = 0;
-  #pauseAt = 0;
+  #lastLsn = 0n;
+  #lsnBeforePause = 0n;
   #stopped = false;
   #running: Promise<unknown> = Promise.resolve();
 
@@ -46,7 +54,8 @@ export class WriteLoad {
   }
 
   start(): this {
-    this.#lastAck = Date.now();
+    this.#pauses.acknowledge();
+    this.#pauses.mark();
     this.#running = Promise.all(Array.from({ length: this.#clients }, (_, client) => this.#client(client)));
     return this;
   }
@@ -69,8 +78,11 @@ export class WriteLoad {
           connection.on("error", () => undefined);
           await connection.connect();
         }
-        await connection.query(`INSERT INTO ${this.#table} (client, n) VALUES ($1, $2)`, [client, n]);
-        this.#acknowledge(client, n);
+        const { rows } = await connection.query<{ lsn: string }>(
+          `INSERT INTO ${this.#table} (client, n) VALUES ($1, $2) RETURNING pg_current_wal_lsn()::text AS lsn`,
+          [client, n],
+        );
+        this.#acknowledge(client, n, parseLsn(rows[0]?.lsn ?? "0/0"));
         n++;
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);
@@ -89,11 +101,9 @@ export class WriteLoad {
     await connection?.end().catch(() => undefined);
   }
 
-  #acknowledge(client: number, n: number): void {
-    const now = Date.now();
-    if (now - this.#lastAck > this.#pauseMs)
-      [this.#pauseMs, this.#pauseAt] = [now - this.#lastAck, this.#lastAck - this.#start];
-    this.#lastAck = now;
+  #acknowledge(client: number, n: number, lsn: bigint): void {
+    if (this.#pauses.acknowledge()) this.#lsnBeforePause = this.#lastLsn;
+    this.#lastLsn = lsn;
     this.#last[client] = n;
     this.#acknowledged++;
   }
@@ -108,7 +118,7 @@ export class WriteLoad {
 
   /** Forgets pauses and errors so far: what comes now is measured. */
   mark(): void {
-    this.#pauseMs = 0;
+    this.#pauses.mark();
     this.#errors = 0;
     this.#messages.clear();
   }
@@ -120,8 +130,9 @@ export class WriteLoad {
       acknowledged: this.#acknowledged,
       errors: this.#errors,
       messages: [...this.#messages],
-      longestPauseMs: this.#pauseMs,
-      longestPauseAtMs: this.#pauseAt,
+      longestPauseMs: this.#pauses.longestMs,
+      longestPauseAtMs: this.#pauses.longestAtMs,
+      lsnBeforePause: this.#lsnBeforePause,
     };
   }
 

@@ -152,14 +152,14 @@ command("test [files...]", "Set up, then format, lint, types and all tests", { s
   .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/test.ts")).test));
 
-command("bench <what>", "Measure: tuning", { stack: false })
-  .option("--runs <n>", "runs of each", "3")
-  .option("--disk <disk>", "bare, gp3 or both", "both")
+command("bench <what>", "Measure: tuning, start, failover, pool, reads, partitions", { stack: false })
+  .option("--runs <n>", "runs of each; default: as many as the results take")
+  .option("--disk <disk>", "tuning: bare, gp3 or both", "both")
   .option("--quick", "a small run that only shows that it works")
-  .option("--workloads <list>", "only these, separated by commas")
+  .option("--workloads <list>", "tuning: only these, separated by commas")
   .option(
     "--variant <name:setting=value,...>",
-    "one more column: ours with other settings; can be repeated",
+    "tuning: one more column, ours with other settings; can be repeated",
     collect,
     [],
   )

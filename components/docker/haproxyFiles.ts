@@ -12,6 +12,10 @@ export interface HaproxyArgs {
   readonly maxConnections: number;
 }
 
+/** Patroni says 200 of a leader that is still being promoted: only its role tells that it takes writes. */
+const TAKES_WRITES = String.raw`(?s)^HTTP/1\.. 200 .*"role": "primary"`;
+const ANSWERS_200 = String.raw`^HTTP/1\.. 200 `;
+
 /**
  * haproxy.cfg. Patroni's REST interface says who is primary and which replicas are near enough; a server that no longer
  * is what it was loses its connections at once, so that no client writes to a former primary.
@@ -20,11 +24,11 @@ export function haproxyConf({ nodes, poolers, maxReadLagBytes, maxConnections }:
   const servers = nodes
     .map((node) => `  server ${node} ${node}:5432 check port 8008 check-ssl verify required verifyhost ${node}`)
     .join("\n");
-  const backend = (name: string, uri: string): string => `backend ${name}
+  const backend = (name: string, uri: string, expected: string): string => `backend ${name}
   balance leastconn
-  option httpchk
-  http-check send meth OPTIONS uri ${uri}
-  http-check expect status 200
+  option tcp-check
+  tcp-check send "GET ${uri} HTTP/1.0\\r\\n\\r\\n"
+  tcp-check expect rstring '${expected}'
   default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions ca-file /run/cgraph-tls/ca.crt resolvers docker init-addr last,libc,none
 ${servers}
 `;
@@ -64,8 +68,8 @@ frontend read
   use_backend replicas if { nbsrv(replicas) gt 0 }
   default_backend primary
 
-${backend("primary", "/primary")}
-${backend("replicas", `/replica?lag=${maxReadLagBytes}`)}
+${backend("primary", "/primary", TAKES_WRITES)}
+${backend("replicas", `/replica?lag=${maxReadLagBytes}`, ANSWERS_200)}
 frontend pool
   bind :${ROUTES.pool}
   default_backend poolers

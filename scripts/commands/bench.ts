@@ -1,10 +1,12 @@
+import { tmpdir } from "node:os";
+import type { Report } from "../../bench/report.ts";
 import { UserError } from "../../tuning/errors.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { setUp } from "../setup/steps.ts";
 
 export interface BenchFlags {
-  readonly runs: string;
+  readonly runs?: string;
   readonly disk: string;
   readonly quick?: boolean;
   readonly workloads?: string;
@@ -29,12 +31,7 @@ const DISKS: Readonly<Record<string, readonly ("bare" | "gp3")[]>> = {
   both: ["bare", "gp3"],
 };
 
-/** `bench tuning`: stock PostgreSQL, pgtune's formulas and ours, side by side. */
-export async function bench(what: string, flags: BenchFlags): Promise<void> {
-  if (what !== "tuning") throw new UserError(`there is no benchmark ${what}`, "there is: tuning");
-  const runs = Number(flags.runs);
-  if (!Number.isInteger(runs) || runs < 1)
-    throw new UserError(`--runs is "${flags.runs}"`, "give a whole number from 1");
+async function tuning(runs: number, flags: BenchFlags): Promise<void> {
   const disks = DISKS[flags.disk];
   if (!disks) throw new UserError(`--disk is "${flags.disk}"`, `use one of ${Object.keys(DISKS).join(", ")}`);
   const variants = Object.fromEntries(flags.variant.map(readVariant));
@@ -54,4 +51,66 @@ export async function bench(what: string, flags: BenchFlags): Promise<void> {
   if (flags.json) printJson(result);
   else print(table(result));
   note(`written to ${await saveResult(result)}, with a plot beside it`);
+}
+
+interface StackBench {
+  /** Runs that the results take. */
+  readonly runs: number;
+  readonly measure: (runs: number, quick: boolean) => Promise<Report>;
+}
+
+const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
+  start: {
+    runs: 5,
+    measure: async (runs) => (await import("../../bench/start.ts")).benchStart({ runs, onProgress: note }),
+  },
+  failover: {
+    runs: 5,
+    measure: async (runs, quick) =>
+      (await import("../../bench/failover.ts")).benchFailover({ runs, clients: quick ? 2 : 10, onProgress: note }),
+  },
+  pool: {
+    runs: 3,
+    measure: async (runs, quick) =>
+      (await import("../../bench/pool.ts")).benchPool({ runs, seconds: quick ? 3 : 20, onProgress: note }),
+  },
+  reads: {
+    runs: 5,
+    measure: async (runs, quick) =>
+      (await import("../../bench/reads.ts")).benchReads({ runs, seconds: quick ? 3 : 10, onProgress: note }),
+  },
+  partitions: {
+    runs: 1,
+    measure: async (runs, quick) =>
+      (await import("../../bench/partitions.ts")).benchPartitions({
+        runs,
+        rows: quick ? 100_000 : 5_000_000,
+        onProgress: note,
+      }),
+  },
+};
+
+async function stackBench(bench: StackBench, runs: number, flags: BenchFlags): Promise<void> {
+  await setUp({ mayInstall: flags.install });
+  const quick = flags.quick === true;
+  const report = await bench.measure(runs, quick);
+  const { reportTable, saveReport } = await import("../../bench/report.ts");
+  if (flags.json) printJson(report);
+  else print(reportTable(report));
+  // Results are what a full run found; any other goes where it is in nobody's way.
+  const path = await (quick || runs < bench.runs ? saveReport(report, tmpdir()) : saveReport(report));
+  note(`written to ${path}, with a plot beside it`);
+}
+
+/** `bench WHAT`: measures one thing beside another and keeps the result. */
+export async function bench(what: string, flags: BenchFlags): Promise<void> {
+  const found = STACK_BENCHES[what];
+  if (!found && what !== "tuning") {
+    throw new UserError(`there is no benchmark ${what}`, `there are: tuning, ${Object.keys(STACK_BENCHES).join(", ")}`);
+  }
+  const runs = Number(flags.runs ?? (flags.quick ? 1 : (found?.runs ?? 3)));
+  if (!Number.isInteger(runs) || runs < 1) {
+    throw new UserError(`--runs is "${flags.runs}"`, "give a whole number from 1");
+  }
+  await (found ? stackBench(found, runs, flags) : tuning(runs, flags));
 }
