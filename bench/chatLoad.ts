@@ -225,7 +225,7 @@ export class ChatLoad {
     const one = async (sql: string, values: unknown[]): Promise<number> =>
       Number((await connection.query<{ n: string }>(sql, values)).rows[0]?.n);
     const counts = this.#clients.map(({ inserted }) => inserted);
-    const mine = `unnest($1::int[]) WITH ORDINALITY AS c (last, number), generate_series(1, c.last) n
+    const mine = `unnest($1::int[]) WITH ORDINALITY AS c (last, number) CROSS JOIN generate_series(1, c.last) n
       LEFT JOIN ${table} m ON m.id = md5('load-message-' || c.number - 1 || '-' || n)::uuid`;
     const olds = this.#clients
       .flatMap(({ old }) => [...old])
