@@ -29,6 +29,13 @@ export interface Disk {
   /** Takes the limit away while data is prepared, and puts it back. */
   lift(): Promise<void>;
   apply(): Promise<void>;
+  /** What has gone to and from the device itself, past the page cache; undefined where it is not ours alone. */
+  traffic(): Promise<Traffic | undefined>;
+}
+
+export interface Traffic {
+  readonly readBytes: number;
+  readonly writtenBytes: number;
 }
 
 const nothing = async (): Promise<void> => undefined;
@@ -43,6 +50,7 @@ async function bareDisk(): Promise<Disk> {
     place: nothing,
     lift: nothing,
     apply: nothing,
+    traffic: async () => undefined,
   };
 }
 
@@ -153,6 +161,12 @@ async function gp3Disk(engine: EngineInfo, image: string, sizeMiB: number): Prom
     },
     lift: () => limit(false),
     apply: () => limit(true),
+    async traffic() {
+      // Reads: requests, merged, sectors, ms; writes the same. A sector here is always 512 bytes.
+      const stat = await readFile(`/sys/block/${loop.replace("/dev/", "")}/stat`, "utf8");
+      const fields = stat.trim().split(/\s+/).map(Number);
+      return { readBytes: (fields[2] ?? 0) * 512, writtenBytes: (fields[6] ?? 0) * 512 };
+    },
   };
 }
 

@@ -1,4 +1,5 @@
 /** What is measured: five workloads on one server, one after the other. */
+import type { Disk, Traffic } from "./disk.ts";
 import { MESSAGE_COLUMNS, type Scale } from "./golden.ts";
 import { type Counters, counters, pgbench, sql } from "./server.ts";
 
@@ -19,6 +20,8 @@ export interface Figure {
 
 export interface Measurement extends Figure {
   readonly counters: Counters;
+  /** What went to and from the disk meanwhile, where that can be told. */
+  readonly traffic?: Traffic;
 }
 
 const CLIENTS = ["--client=16", "--jobs=2", "--protocol=prepared"];
@@ -175,10 +178,10 @@ export const WORKLOADS: readonly Workload[] = [tpcb, readonly, sort, bulkload, w
 export async function measure(
   workload: Workload,
   scale: Scale,
-  limit: { lift(): Promise<void>; apply(): Promise<void> },
+  disk: Pick<Disk, "lift" | "apply" | "traffic">,
   signal: AbortSignal,
 ): Promise<Measurement> {
-  await limit.lift();
+  await disk.lift();
   if (workload.warm.length) {
     const names = workload.warm.map((table) => `'${table}'::regclass`).join(", ");
     await sql(
@@ -188,14 +191,24 @@ export async function measure(
     );
   }
   await checkpoint(signal);
-  await limit.apply();
-  const before = await counters(signal);
+  await disk.apply();
+  const [before, trafficBefore] = [await counters(signal), await disk.traffic()];
   const figure = await workload.run(signal, scale);
-  const after = await counters(signal);
+  const [after, trafficAfter] = [await counters(signal), await disk.traffic()];
   const keys = Object.keys(before) as (keyof Counters)[];
   const difference = Object.fromEntries(keys.map((key) => [key, after[key] - before[key]])) as unknown as Counters;
   if (!Number.isFinite(figure.value) || figure.value <= 0) throw new Error(`${workload.name} measured ${figure.value}`);
-  return { value: round(figure.value), details: figure.details, counters: difference };
+  const traffic = trafficBefore &&
+    trafficAfter && {
+      readBytes: trafficAfter.readBytes - trafficBefore.readBytes,
+      writtenBytes: trafficAfter.writtenBytes - trafficBefore.writtenBytes,
+    };
+  return {
+    value: round(figure.value),
+    details: figure.details,
+    counters: difference,
+    ...(traffic ? { traffic } : {}),
+  };
 }
 
 /**
