@@ -175,7 +175,9 @@ describe("the cluster's configuration", () => {
 describe("HAProxy, PgBouncer and Redis", () => {
   it("route reads to replicas within the lag, and to the primary when none is", () => {
     const text = haproxyConf({ nodes: ["pg0", "pg1"], poolers: ["pgbouncer0"], maxReadLagBytes: 5, maxConnections: 9 });
-    expect(text).toContain("uri /replica?lag=5");
+    expect(text).toContain("GET /replica?lag=5 HTTP/1.0");
+    // A leader that is still being promoted answers 200 as well.
+    expect(text).toMatch(/GET \/primary [^]*?expect rstring '[^']*200 \.\*"role": "primary"'/);
     expect(text).toMatch(/use_backend replicas if \{ nbsrv\(replicas\) gt 0 \}\n {2}default_backend primary/);
     expect(text.match(/server pg1 pg1:5432 check port 8008 check-ssl verify required verifyhost pg1/g)).toHaveLength(2);
   });
