@@ -19,8 +19,12 @@ export interface CacheOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-/** Takes the lease of an entry, and enters it where all entries of its kind are dropped together. */
+/**
+ * Takes the lease of an entry, and enters it where all entries of its kind are dropped together. Not where the entry has
+ * come since the caller looked.
+ */
 const LEASE = `
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 if KEYS[3] then redis.call('SADD', KEYS[3], KEYS[2]) end
 return 1`;

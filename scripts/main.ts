@@ -52,6 +52,7 @@ command("preview", "Show what up would change")
 
 command("down", "Stop and remove everything but data and secrets")
   .option("--delete-data", "data, backups and secrets too: asks for the stack's name")
+  .option("--force", "also while no server is primary")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/down.ts")).down));
 

@@ -1,5 +1,8 @@
 import { rmSync } from "node:fs";
+import type { Stack } from "@pulumi/pulumi/automation/index.js";
+import { EXIT, UserError } from "../../tuning/errors.ts";
 import { confirm } from "../lib/ask.ts";
+import { isFailingOver } from "../lib/cluster.ts";
 import { destroyUnprotected } from "../lib/deploy.ts";
 import { docker, listLabelled } from "../lib/docker.ts";
 import { lockStack } from "../lib/lock.ts";
@@ -7,12 +10,13 @@ import { stackFolder } from "../lib/paths.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
-import { openStack } from "../lib/stack.ts";
+import { openStack, stackValues } from "../lib/stack.ts";
 import { checkStackName, stackConfigFile } from "../lib/stackFiles.ts";
 
 export interface DownFlags {
   readonly stack: string;
   readonly deleteData?: boolean;
+  readonly force?: boolean;
   readonly yes?: boolean;
   readonly json?: boolean;
 }
@@ -33,6 +37,7 @@ export async function down(flags: DownFlags): Promise<void> {
         flags.yes === true,
       );
     }
+    if (!deletingData && flags.force !== true) await refuseWhileFailingOver(stack);
     const { refresh } = await reconcile(stack, { deletingData });
     await destroyUnprotected(stack, { refresh: refresh && !deletingData });
     if (deletingData) {
@@ -51,6 +56,18 @@ export async function down(flags: DownFlags): Promise<void> {
     lock.release();
     if (flags.deleteData) removeFolderOfGoneStack(flags.stack);
   }
+}
+
+/** A stack that goes down between two primaries would come up with a replica's data where the primary's may be newer. */
+async function refuseWhileFailingOver(stack: Stack): Promise<void> {
+  // A stack that never came up to its end has no outputs, and nothing to fail over.
+  const values = await stackValues(stack).catch(() => undefined);
+  if (!values || !(await isFailingOver(values))) return;
+  throw new UserError(
+    `stack ${stack.name} has no primary at the moment: a failover is under way, or none can take over`,
+    `wait until ./cgraph-db status --stack ${stack.name} shows one (half a minute), start the lost server, or add --force`,
+    EXIT.refused,
+  );
 }
 
 function removeFolderOfGoneStack(stack: string): void {

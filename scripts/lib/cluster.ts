@@ -78,6 +78,21 @@ export async function currentPrimary(values: StackValues): Promise<NodeOutput> {
   return nodeOf(values, leader.name);
 }
 
+/**
+ * Whether a primary is lost and no other has taken over yet. A leader that is gone counts as lost before its lease has
+ * run out: what counts is whether it answers. False where no server runs at all.
+ */
+export async function isFailingOver(values: StackValues): Promise<boolean> {
+  if (!isCluster(values)) return false;
+  const members = await clusterMembers(values).catch(() => undefined);
+  if (!members) return false;
+  const leader = members.find(isLeader);
+  const node = values.nodes.find(({ name }) => name === leader?.name);
+  if (!node) return true;
+  const { status, text } = await patroni(node.container, "GET", "/primary");
+  return !(status === 200 && (JSON.parse(text) as { role?: string }).role === "primary");
+}
+
 /** Runs SQL as the superuser inside of a server's container; gives rows as psql prints them, unaligned. */
 export const superuserSql = (container: string, sql: string, database = "postgres"): Promise<string> =>
   docker([

@@ -175,7 +175,13 @@ describe("stage 2", () => {
 
   it("fails over when the primary's container is killed; the old primary comes back as a replica", async () => {
     const from = await primaryName();
-    const { longestPauseMs, lost } = await underLoad(() => docker("kill", containerOf(from)), 60_000);
+    let refusal = "";
+    const { longestPauseMs, lost } = await underLoad(async () => {
+      await docker("kill", containerOf(from));
+      const { code, stderr } = await cgraph(["down", "--stack", stack]);
+      refusal = `${code} ${stderr}`;
+    }, 60_000);
+    expect(refusal).toMatch(/^3 .*a failover is under way/);
     console.log(`primary's container killed: writes paused for ${longestPauseMs} ms, ${lost} rows lost (asynchronous)`);
     expect(await primaryName()).not.toBe(from);
     await docker("start", containerOf(from));

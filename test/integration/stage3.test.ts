@@ -131,6 +131,24 @@ describe("the cache", () => {
     expect(ttl).toBeLessThanOrEqual(300);
   });
 
+  it("does not load again what has come between looking and leasing", async () => {
+    const key = KEYS.group_details(other);
+    await redis.del(key);
+    const late = new Cache({
+      get: async (name) => {
+        const found = await redis.get(name);
+        // What another process would do just then.
+        if (found === null) await redis.set(key, JSON.stringify({ name: "theirs" }));
+        return found;
+      },
+      hGet: (name, field) => redis.hGet(name, field),
+      del: (names) => redis.del(names),
+      eval: (script, options) => redis.eval(script, options),
+    });
+    expect(await late.getOrLoad("group_details", [other], async () => ({ name: "ours" }))).toEqual({ name: "theirs" });
+    await redis.del(key);
+  });
+
   it("drops an entry when its row changes, also one that is being loaded", async () => {
     const cache = new Cache(redis);
     const read = async () =>

@@ -15,7 +15,7 @@ export const cgraph = (args: readonly string[], options: RunOptions = {}): Promi
 /** Runs ./cgraph-db and fails the test with its messages where it does not end well. */
 export async function cgraphOk(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await cgraph(args);
-  if (code !== 0) throw new Error(`cgraph-db ${args.join(" ")} ended with ${code}:\n${stderr}`);
+  if (code !== 0) throw new Error(`cgraph-db ${args.join(" ")} ended with ${code}:\n${stderr}\n${stdout}`);
   return stdout;
 }
 
