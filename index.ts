@@ -1,3 +1,3 @@
 import { program } from "./stacks/program.ts";
 
-export const { stage, target, postgresVersion, nodes, backupContainer, notes, passwords, backupKey } = await program();
+export default program;

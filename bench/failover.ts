@@ -1,5 +1,5 @@
 /** How long writes pause when a server is lost or handed over, under load through the pool. */
-import { clusterMembers, currentPrimary, patroni, settle } from "../scripts/lib/cluster.ts";
+import { clusterMembers, currentPrimary, isLeader, patroni, settle } from "../scripts/lib/cluster.ts";
 import { switchover } from "../scripts/lib/switchover.ts";
 import type { NodeOutput, StackValues } from "../stacks/outputs.ts";
 import { cgraphOk, setConfig } from "../test/support/cli.ts";
@@ -74,10 +74,17 @@ const LIMIT_MS = 120_000;
 
 /** Bytes of WAL that had been acknowledged, but are not on the new primary's timeline. */
 async function lostBytes(values: StackValues, lastAcknowledged: bigint): Promise<number> {
-  const { text } = await patroni((await currentPrimary(values)).container, "GET", "/history");
-  // [timeline, position in bytes, reason, when, who]
-  const last = (JSON.parse(text) as [number, number][]).at(-1);
-  return last ? Math.max(0, Number(lastAcknowledged - BigInt(last[1]))) : 0;
+  const primary = await currentPrimary(values);
+  // The new primary writes the timeline that it has left into the history a moment after it has left it.
+  for (let tries = 0; tries < 100; tries++) {
+    const timeline = (await clusterMembers(values)).find(isLeader)?.timeline ?? 0;
+    const { text } = await patroni(primary.container, "GET", "/history");
+    // [timeline, position in bytes, reason, when, who]
+    const left = (JSON.parse(text) as [number, number][]).find(([old]) => old === timeline - 1);
+    if (left) return Math.max(0, Number(lastAcknowledged - BigInt(left[1])));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error("the history does not tell where the new timeline begins");
 }
 
 async function once(event: Event, stack: BenchStack, clients: number): Promise<Outcome> {

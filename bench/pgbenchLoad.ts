@@ -53,13 +53,13 @@ function imageOf(values: StackValues): string {
 export const preparePgbench = (stack: BenchStack, scale: number): Promise<string> =>
   inContainer(stack, "cgraph_owner", `pgbench -i -q -s ${scale} -p 5432 ${DATABASE} 2>&1`);
 
-/** Runs pgbench with prepared statements. Throws where a transaction fails. */
+/** Runs pgbench. Throws where a transaction fails. */
 export async function runPgbench(stack: BenchStack, run: PgbenchRun): Promise<PgbenchFigures> {
   const { port, database } = ROUTES[run.route];
   const text = await inContainer(
     stack,
     "cgraph",
-    `cd /tmp; pgbench --no-vacuum --protocol=prepared --jobs=2 --client=${run.clients} --time=${run.seconds} \\
+    `cd /tmp; pgbench --no-vacuum --jobs=2 --client=${run.clients} --time=${run.seconds} \\
        --log --log-prefix=/tmp/log ${run.options.join(" ")} -p ${port} ${database} 2>&1
      cat /tmp/log.* | awk '{ print $3 }' | sort -n | awk '{ t[NR] = $1 } END { print "p99 us: " t[int(NR * 0.99)] }'`,
   );

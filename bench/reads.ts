@@ -14,7 +14,7 @@ export interface ReadsOptions {
 /** Of each server in the second part: four of them, the router and pgbench then fit the machine. */
 const LITTLE_CPU = 0.2;
 const CLIENTS = 16;
-const SELECT = ["--select-only"];
+const SELECT = ["--select-only", "--protocol=prepared"];
 
 async function alone(stack: BenchStack, seconds: number): Promise<number> {
   const run = { route: "primary", clients: CLIENTS, seconds, options: SELECT } as const;

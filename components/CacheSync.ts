@@ -5,9 +5,9 @@ import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
 import { HEALTH, containerDefaults, onNetwork } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
 import { dockerName } from "./docker/names.ts";
-import { CACHE } from "./RedisCache.ts";
+import { CACHE } from "./docker/redisContainer.ts";
 import { DATABASE } from "./roles.ts";
-import { ROUTER } from "./Router.ts";
+import { ROUTER } from "./docker/haproxyFiles.ts";
 
 /** The logical slot that the cache's changes come from. */
 export const CACHE_SLOT = { cgraph_cache: { database: DATABASE, plugin: "pgoutput" } } as const;

@@ -6,6 +6,8 @@ import { scramVerifier } from "./scram.ts";
 export interface CredentialsArgs {
   /** Whether the stage has a cache. */
   readonly cache: boolean;
+  /** Whether the servers have an administrator with a password (RDS); default no: in Docker it is inside the container. */
+  readonly administrator?: boolean;
 }
 
 /**
@@ -19,6 +21,8 @@ export class Credentials extends pulumi.ComponentResource {
   readonly backupKey: pulumi.Output<string>;
   /** The cache's password: 48 letters and digits. Made with the first stage that has a cache. */
   readonly cachePassword: pulumi.Output<string> | undefined;
+  /** The administrator's password: 48 letters and digits. */
+  readonly administratorPassword: pulumi.Output<string> | undefined;
   /** SQL that brings a server's roles up to date; it holds verifiers, no passwords. */
   readonly rolesSql: pulumi.Output<string>;
 
@@ -33,6 +37,7 @@ export class Credentials extends pulumi.ComponentResource {
     >;
     this.backupKey = secret("backup-key", 48);
     this.cachePassword = args.cache ? secret("password-cache", 48) : undefined;
+    this.administratorPassword = args.administrator === true ? secret("password-administrator", 48) : undefined;
     this.rolesSql = pulumi
       .all(ROLE_NAMES.map((role) => this.passwords[role].apply((password) => [role, scramVerifier(role, password)])))
       .apply((verifiers) => rolesSql(Object.fromEntries(verifiers) as Record<RoleName, string>));

@@ -3,11 +3,8 @@ import * as pulumi from "@pulumi/pulumi";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
 import { HEALTH, containerDefaults, onNetwork } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
-import { ROUTES, haproxyConf } from "./docker/haproxyFiles.ts";
+import { ROUTER, ROUTES, haproxyConf } from "./docker/haproxyFiles.ts";
 import { dockerName } from "./docker/names.ts";
-
-/** The router's name on the stack's network. */
-export const ROUTER = "haproxy";
 
 export interface RouterPorts {
   /** Ports of 127.0.0.1: the primary, the replicas, the pools. */

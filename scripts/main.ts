@@ -37,6 +37,7 @@ const collect = (value: string, before: readonly string[]): string[] => [...befo
 
 command("setup", "Install what is missing: packages, Pulumi, plugins, Docker, base image", { stack: false })
   .option("--check", "only list what is found and missing")
+  .option("--target <target>", "docker or aws", "docker")
   .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/setup.ts")).setup));
 
@@ -48,6 +49,9 @@ command("up", "Set up what is missing, then bring the stack up")
 
 command("preview", "Show what up would change")
   .option("--stage <n>", "as if the stack were at this stage")
+  .option("--target <target>", "with --offline: as if the stack were on docker or aws")
+  .option("--offline", "plan AWS with no account and no network, from nothing or from the stage of --from")
+  .option("--from <n>", "with --offline: the stage that is there already")
   .action(runs(async () => (await import("./commands/preview.ts")).preview));
 
 command("down", "Stop and remove everything but data and secrets")

@@ -1,6 +1,10 @@
 import { UserError } from "../tuning/errors.ts";
 import { POSTGRES_MAJORS, type PostgresMajor } from "../tuning/hardware.ts";
+import { AWS_KEYS, type AwsConfig, readAwsConfig } from "./aws/config.ts";
+import { type ConfigSource, json, oneOf, optional, wholeNumber, wrong } from "./configValues.ts";
 import { BACKUPS, STAGES, type StageNumber } from "./guide.ts";
+
+export type { ConfigSource } from "./configValues.ts";
 
 /** Configuration of one stack (`cgraph:…` in Pulumi.<stack>.yaml), checked and with defaults filled in. */
 export interface StackConfig {
@@ -42,6 +46,8 @@ export interface StackConfig {
   readonly backupRetentionDays: number;
   /** Data volumes that are kept, the last one in use; `restore` adds one. Default [1]. */
   readonly dataGenerations: readonly number[];
+  /** What only the target aws reads. */
+  readonly aws: AwsConfig;
 }
 
 export interface MessagesConfig {
@@ -67,10 +73,8 @@ export interface Ports {
   readonly cache: number;
 }
 
-export type Target = "docker" | "aws";
-
-/** Reads one key (without `cgraph:`) as the text that stands in the stack's configuration. */
-export type ConfigSource = (key: string) => string | undefined;
+export const TARGETS = ["docker", "aws"] as const;
+export type Target = (typeof TARGETS)[number];
 
 const KEYS = [
   "stage",
@@ -97,31 +101,12 @@ const KEYS = [
   "backupIntervalHours",
   "backupRetentionDays",
   "dataGenerations",
+  ...AWS_KEYS,
 ] as const;
-
-type Key = (typeof KEYS)[number];
-
-const wrong = (key: Key, text: string, wanted: string): UserError =>
-  new UserError(`cgraph:${key} is "${text}", which is not ${wanted}`, `set it: pulumi config set cgraph:${key} VALUE`);
-
-function wholeNumber(source: ConfigSource, key: Key, min: number, max: number, byDefault: number): number {
-  const text = source(key);
-  if (text === undefined) return byDefault;
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < min || value > max) {
-    throw wrong(key, text, `a whole number from ${min} to ${max}`);
-  }
-  return value;
-}
-
-/** A whole number, or undefined where the key is absent. */
-function optional(source: ConfigSource, key: Key, min: number, max: number): number | undefined {
-  return source(key) === undefined ? undefined : wholeNumber(source, key, min, max, min);
-}
 
 function ports(source: ConfigSource): Ports {
   const write = wholeNumber(source, "port", 1024, 64_535, 5432);
-  const beside = (key: Key, offset: number): number => wholeNumber(source, key, 1024, 65_535, write + offset);
+  const beside = (key: string, offset: number): number => wholeNumber(source, key, 1024, 65_535, write + offset);
   const found = {
     write,
     read: beside("readPort", 1),
@@ -135,24 +120,6 @@ function ports(source: ConfigSource): Ports {
     );
   }
   return found;
-}
-
-function oneOf<T extends string>(source: ConfigSource, key: Key, allowed: readonly T[], byDefault: T): T {
-  const text = source(key);
-  if (text === undefined) return byDefault;
-  const found = allowed.find((value) => value === text);
-  if (found === undefined) throw wrong(key, text, `one of ${allowed.join(", ")}`);
-  return found;
-}
-
-function json(source: ConfigSource, key: Key): unknown {
-  const text = source(key);
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw wrong(key, text, "JSON");
-  }
 }
 
 function settings(source: ConfigSource): Record<string, string> {
@@ -182,10 +149,10 @@ export function readConfig(source: ConfigSource): StackConfig {
     throw wrong("postgresVersion", String(version), `one of ${POSTGRES_MAJORS.join(", ")}`);
   }
   const stage = wholeNumber(source, "stage", 1, STAGES.length, 1) as StageNumber;
-  const target = oneOf(source, "target", ["docker", "aws"] as const, "docker");
-  if (stage > 3 || target !== "docker") {
+  const target = oneOf(source, "target", TARGETS, "docker");
+  if (stage > 3) {
     throw new UserError(
-      `stage ${stage} on ${target} is not in this version yet; stages 1 to 3 on docker are`,
+      `stage ${stage} is not in this version yet; stages 1 to 3 are`,
       "see CHANGELOG.md for what is there",
     );
   }
@@ -216,6 +183,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     backupIntervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),
     backupRetentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
     dataGenerations: generations(source),
+    aws: readAwsConfig(source, stage),
   };
 }
 

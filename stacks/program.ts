@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { dockerHost } from "../components/docker/engine.ts";
 import { UserError } from "../tuning/errors.ts";
+import type { AwsStackOutputs } from "./aws/outputs.ts";
+import { planAws } from "./aws/plan.ts";
 import { type StackConfig, readConfig } from "./config.ts";
 import type { StageNumber } from "./guide.ts";
 import type { StackOutputs } from "./outputs.ts";
@@ -16,10 +18,15 @@ const STAGES: Partial<Record<StageNumber, Stage>> = { 1: stage1, 2: stage2, 3: s
  * The Pulumi program, the same for `pulumi up` and `cgraph-db up`: configuration, topology, then the stage's
  * components. A person's mistake ends it without a stack trace.
  */
-export async function program(): Promise<StackOutputs> {
+export async function program(): Promise<StackOutputs | AwsStackOutputs> {
   try {
     const pulumiConfig = new pulumi.Config("cgraph");
     const config = readConfig((key) => pulumiConfig.get(key));
+    if (config.target === "aws") {
+      // The AWS SDK takes a second to load: only who needs it waits for it.
+      const { awsStage } = await import("./aws/stage.ts");
+      return awsStage(pulumi.getStack(), config, planAws(config));
+    }
     const stage = STAGES[config.stage];
     if (!stage) throw new Error(`stage ${config.stage} passed readConfig, but has no components`);
     return stage(pulumi.getStack(), config, planTopology(config, await dockerHost()));

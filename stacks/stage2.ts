@@ -2,10 +2,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { Backups } from "../components/Backups.ts";
 import { Cluster, type ClusterArgs } from "../components/docker/cluster.ts";
 import { dockerName } from "../components/docker/names.ts";
-import { PgBouncerPool, poolerNames } from "../components/PgBouncerPool.ts";
+import { ROUTER } from "../components/docker/haproxyFiles.ts";
+import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
+import { PgBouncerPool } from "../components/PgBouncerPool.ts";
 import { PrimaryDb } from "../components/PrimaryDb.ts";
 import { ReadReplicaSet } from "../components/ReadReplicaSet.ts";
-import { ROUTER, Router } from "../components/Router.ts";
+import { Router } from "../components/Router.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, foundation } from "./foundation.ts";
 import { type StackOutputs, describeNode, describeService } from "./outputs.ts";
@@ -80,7 +82,9 @@ export function replicated(
     services: [
       ...cluster.etcdContainerNames.map((container, index) => describeService("etcd", `etcd${index}`, container)),
       describeService("haproxy", ROUTER, router.containerName),
-      ...poolers.containerNames.map((container, index) => describeService("pgbouncer", `pgbouncer${index}`, container)),
+      ...poolers.pool.containerNames.map((container, index) =>
+        describeService("pgbouncer", `pgbouncer${index}`, container),
+      ),
     ],
     endpoints: { write: local(ports.write), read: local(ports.read), pool: local(ports.pool), cache: null },
     pool,

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { CACHE_SLOT, CacheSync } from "../components/CacheSync.ts";
-import { CACHE, RedisCache } from "../components/RedisCache.ts";
+import { CACHE } from "../components/docker/redisContainer.ts";
+import { RedisCache } from "../components/RedisCache.ts";
 import type { StackConfig } from "./config.ts";
 import { foundation } from "./foundation.ts";
 import { type StackOutputs, describeService } from "./outputs.ts";
@@ -29,7 +30,7 @@ export function stage3(stack: string, config: StackConfig, topology: Topology): 
     services: pulumi
       .all([
         pulumi.output(outputs.services),
-        describeService("redis", CACHE, cache.containerName),
+        describeService("redis", CACHE, cache.server.containerName),
         describeService("cache-sync", "cache-sync", sync.containerName),
       ])
       .apply(([services, ...more]) => [...services, ...more]),

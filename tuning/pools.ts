@@ -38,6 +38,17 @@ export function checkPools(
   );
 }
 
+/** The largest size of so many equal pools, each with its reserve, that fits beside direct connections; at least 1. */
+export function poolSizeThatFits(request: {
+  readonly pools: number;
+  readonly reserveSize: number;
+  readonly directConnections: number;
+  readonly maxConnections: number;
+}): number {
+  const { pools, reserveSize, directConnections, maxConnections } = request;
+  return Math.max(1, Math.floor((maxConnections - RESERVED_CONNECTIONS - directConnections) / pools) - reserveSize);
+}
+
 export interface PoolRequest {
   /** PgBouncer processes; each has a pool that writes and one that reads. */
   readonly instances: number;
@@ -57,9 +68,8 @@ export interface PoolRequest {
  */
 export function planPool(request: PoolRequest): { instances: number; poolSize: number; reserveSize: number } {
   const { instances, reserveSize, directConnections, maxConnections } = request;
-  const pools = 2 * instances;
-  const room = Math.floor((maxConnections - RESERVED_CONNECTIONS - directConnections) / pools) - reserveSize;
-  const poolSize = request.mayShrink ? Math.max(1, Math.min(request.wantedSize, room)) : request.wantedSize;
+  const room = poolSizeThatFits({ ...request, pools: 2 * instances });
+  const poolSize = request.mayShrink ? Math.min(request.wantedSize, room) : request.wantedSize;
   checkPools(
     [
       { name: `${instances} × writes`, connections: instances * (poolSize + reserveSize) },

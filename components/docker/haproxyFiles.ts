@@ -1,5 +1,8 @@
 /** HAProxy's configuration as pure text: routes to the primary, to replicas, to the pools. */
 
+/** The router's name on the stack's network. */
+export const ROUTER = "haproxy";
+
 /** Ports inside of the stack's network. */
 export const ROUTES = { write: 5432, read: 5433, pool: 6432, health: 8404 } as const;
 
@@ -48,7 +51,8 @@ defaults
   timeout server 24h
   option clitcpka
   option srvtcpka
-  option redispatch
+  # At once: by default only the last of the retries, three seconds later, goes to another server.
+  option redispatch 1
   retries 3
 
 # Docker's own name server: a container that comes back may have another address.

@@ -1,10 +1,20 @@
 /** PgBouncer's configuration as pure text. */
 import { DATABASE, READ_DATABASE } from "../roles.ts";
-import { ROUTES } from "./haproxyFiles.ts";
+
+/** Where a pool's servers are: one host, or several that take turns. */
+export interface Upstream {
+  readonly hosts: readonly string[];
+  readonly port: number;
+}
 
 export interface PgbouncerArgs {
-  /** Host on the network that routes writes and reads. */
-  readonly router: string;
+  readonly write: Upstream;
+  readonly read: Upstream;
+  /**
+   * Where clients' passwords are: looked up in PostgreSQL (`query`; servers with a certificate of the stack's own), or in
+   * the user list (`file`; RDS, which shows its hashes to nobody).
+   */
+  readonly auth: "query" | "file";
   readonly maxClientConnections: number;
   /** Server connections for one user and database. */
   readonly poolSize: number;
@@ -13,16 +23,26 @@ export interface PgbouncerArgs {
 }
 
 const TLS = "/run/cgraph-tls";
+const LOOK_UP = `auth_user = cgraph_pooler
+auth_dbname = ${DATABASE}
+auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
+`;
 
 /**
  * pgbouncer.ini: transaction pooling, a database that writes and one that reads. `max_db_connections` caps what all
- * users together open through this pooler on either. Passwords are looked up in PostgreSQL (auth_query), so none here
- * goes stale.
+ * users together open through this pooler on either.
  */
-export function pgbouncerIni({ router, maxClientConnections, poolSize, reserveSize }: PgbouncerArgs): string {
+export function pgbouncerIni({
+  write,
+  read,
+  auth,
+  maxClientConnections,
+  poolSize,
+  reserveSize,
+}: PgbouncerArgs): string {
   return `[databases]
-${DATABASE} = host=${router} port=${ROUTES.write} dbname=${DATABASE}
-${READ_DATABASE} = host=${router} port=${ROUTES.read} dbname=${DATABASE}
+${DATABASE} = host=${write.hosts.join(",")} port=${write.port} dbname=${DATABASE}
+${READ_DATABASE} = host=${read.hosts.join(",")} port=${read.port} dbname=${DATABASE}
 
 [pgbouncer]
 listen_addr = *
@@ -38,16 +58,12 @@ reserve_pool_timeout = 1
 max_db_connections = ${poolSize + reserveSize}
 max_prepared_statements = 200
 auth_type = scram-sha-256
-auth_user = cgraph_pooler
-auth_dbname = ${DATABASE}
-auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
-auth_file = /etc/cgraph/userlist.txt
+${auth === "query" ? LOOK_UP : ""}auth_file = /etc/cgraph/userlist.txt
 client_tls_sslmode = require
 client_tls_cert_file = ${TLS}/server.crt
 client_tls_key_file = ${TLS}/server.key
 client_tls_ca_file = ${TLS}/ca.crt
-server_tls_sslmode = verify-full
-server_tls_ca_file = ${TLS}/ca.crt
+${auth === "query" ? `server_tls_sslmode = verify-full\nserver_tls_ca_file = ${TLS}/ca.crt` : "server_tls_sslmode = require"}
 server_login_retry = 1
 server_connect_timeout = 5
 server_idle_timeout = 300
@@ -63,3 +79,7 @@ log_disconnections = 0
 
 /** userlist.txt: the one account that asks for the others' verifiers. Holds its password. */
 export const userlist = (password: string): string => `"cgraph_pooler" "${password}"\n`;
+
+/** userlist.txt of verifiers, by role: PgBouncer lets clients in with them, and logs in to servers that have the same. */
+export const scramUserlist = (verifiers: readonly (readonly [string, string])[]): string =>
+  verifiers.map(([role, verifier]) => `"${role}" "${verifier}"\n`).join("");

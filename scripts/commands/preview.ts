@@ -2,6 +2,8 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
+import { PRICES_AS_OF } from "../../stacks/aws/classes.ts";
+import type { CostLine } from "../../stacks/aws/cost.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { type Change, changeOf, resourceName, verdictOf } from "../lib/changes.ts";
 import { print, printJson, table } from "../lib/print.ts";
@@ -14,6 +16,9 @@ import { stackConfigFile } from "../lib/stackFiles.ts";
 export interface PreviewFlags {
   readonly stack: string;
   readonly stage?: string;
+  readonly target?: string;
+  readonly offline?: boolean;
+  readonly from?: string;
   readonly json?: boolean;
 }
 
@@ -40,6 +45,13 @@ function configCopy(stack: string, changes: Readonly<Record<string, string>>): {
 
 /** `preview`: what `up` would change. Exit 3 where data would be lost. */
 export async function preview(flags: PreviewFlags): Promise<ExitCode> {
+  if (flags.offline === true) {
+    const { previewOffline } = await import("../offline/preview.ts");
+    return showPreview(flags, await previewOffline(flags));
+  }
+  if (flags.target !== undefined || flags.from !== undefined) {
+    throw new UserError("--target and --from go with --offline", "add --offline, or set cgraph:target");
+  }
   const wanted = flags.stage === undefined ? {} : { stage: flags.stage };
   const before = readStackConfig(flags.stack);
   const config = checkedConfig(flags.stack, wanted);
@@ -72,9 +84,28 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   } finally {
     copy?.remove();
   }
+  return showPreview(flags, { from: Number(before["stage"] ?? 1), to: config.stage, changes });
+}
+
+/** What a preview has found. */
+export interface Preview {
+  readonly from: number;
+  readonly to: number;
+  readonly changes: readonly Change[];
+  /** On AWS: what it would cost a month, part by part, and what it costs now. */
+  readonly cost?: {
+    readonly lines: readonly CostLine[];
+    readonly usdPerMonth: number;
+    readonly usdPerMonthNow: number;
+  };
+}
+
+const usd = (amount: number): string => `$${amount.toFixed(2)}`;
+
+function showPreview(flags: PreviewFlags, { from, to, changes, cost }: Preview): ExitCode {
   const verdict = verdictOf(changes);
   if (flags.json) {
-    printJson({ from: Number(before["stage"] ?? 1), to: config.stage, changes, verdict });
+    printJson({ from, to, changes, verdict, ...(cost ? { cost } : {}) });
   } else {
     print(`${verdict}: ${MEANING[verdict]}`);
     if (changes.length > 0) {
@@ -84,6 +115,17 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
           ...changes.map((c) => [c.op, resourceName(c.urn), c.type, c.stateful ? "yes" : ""]),
         ]),
       );
+    }
+    if (cost) {
+      print(
+        table([
+          ["part", "what", "a month"],
+          ...cost.lines.map(({ part, what, usdPerMonth }) => [part, what, usd(usdPerMonth)]),
+          ["all", "", usd(cost.usdPerMonth)],
+          ["now", "", usd(cost.usdPerMonthNow)],
+        ]),
+      );
+      print(`On-demand list prices of ${PRICES_AS_OF}, us-east-1, without data transfer.`);
     }
   }
   return verdict === "unsafe" ? EXIT.refused : EXIT.done;

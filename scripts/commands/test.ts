@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { TARGETS } from "../../stacks/config.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { ROOT } from "../lib/paths.ts";
 import { note } from "../lib/progress.ts";
@@ -48,7 +49,7 @@ export async function test(files: readonly string[], flags: TestFlags): Promise<
     if (!part) throw new UserError(`there is no part ${flags.only}`, `use one of ${Object.keys(parts).join(", ")}`);
     return (await part()) ? EXIT.done : EXIT.failed;
   }
-  await setUp({ mayInstall: flags.install });
+  await setUp({ mayInstall: flags.install, targets: TARGETS });
   if (!(await check([...LINT, ...TYPECHECK]))) return EXIT.failed;
   return (await vitest(files, flags.full === true)) === 0 ? EXIT.done : EXIT.failed;
 }

@@ -56,6 +56,12 @@ export async function up(flags: UpFlags): Promise<void> {
   const lock = lockStack(flags.stack, "up");
   try {
     const config = checkedConfig(flags.stack, wanted);
+    if (config.target !== "docker") {
+      throw new UserError(
+        "bringing up a stack on AWS is not in this version yet; planning one is",
+        `./cgraph-db preview --target aws --offline --stage ${config.stage}`,
+      );
+    }
     // The Automation API loads while the set-up waits for other programs.
     const loading = Promise.all([import("../lib/stack.ts"), import("../lib/deploy.ts")]);
     const toolchain = await setUp({ mayInstall: flags.install });
@@ -64,7 +70,11 @@ export async function up(flags: UpFlags): Promise<void> {
     const stack = await openOrCreateStack(flags.stack, toolchain.pulumi);
     const { refresh } = await reconcile(stack);
     await checkPort(config, flags.stack);
-    if (toolchain.baseImage !== OFFICIAL_BASE && readStackConfig(flags.stack)["baseImage"] === undefined) {
+    if (
+      toolchain.baseImage !== undefined &&
+      toolchain.baseImage !== OFFICIAL_BASE &&
+      readStackConfig(flags.stack)["baseImage"] === undefined
+    ) {
       wanted["baseImage"] = toolchain.baseImage;
     }
     writeStackConfig(flags.stack, { stage: String(config.stage), ...wanted });

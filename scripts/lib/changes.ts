@@ -18,6 +18,8 @@ const STATEFUL = new Set([
   "random:index/randomPassword:RandomPassword",
   "random:index/randomId:RandomId",
   "aws:rds/instance:Instance",
+  "aws:kms/key:Key",
+  "aws:secretsmanager/secret:Secret",
 ]);
 export const isStateful = (type: string): boolean => STATEFUL.has(type);
 

@@ -7,7 +7,7 @@ import { changeOf, resourceName } from "./changes.ts";
 import { containerStates, lastWords, listLabelled } from "./docker.ts";
 import { type Step, note, step } from "./progress.ts";
 import { run } from "./run.ts";
-import { explainPulumi, stackValues } from "./stack.ts";
+import { explainPulumi, valuesAfterUp } from "./stack.ts";
 
 /** How often a container may start anew before it is taken to be broken. */
 const RESTARTS = 3;
@@ -171,7 +171,7 @@ export async function deploy(
   stack.info = () => Promise.resolve(undefined);
   stack.outputs = () => Promise.resolve({});
   const { changes } = await operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...options, ...hooks }), true);
-  return { changes, values: await stackValues(stack) };
+  return { changes, values: await valuesAfterUp(stack) };
 }
 
 /** Destroys what a stack has, except what is protected. */

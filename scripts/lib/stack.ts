@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 // The Automation API loads 0.5 s of modules: this file is imported by commands that need a stack, when they run.
 import { LocalWorkspace, PulumiCommand, type Stack } from "@pulumi/pulumi/automation/index.js";
+import { output } from "@pulumi/pulumi";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { program } from "../../stacks/program.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
@@ -70,7 +71,7 @@ export async function openStack(name: string, cli?: PulumiCli): Promise<Stack> {
   if (usesLocalBackend(name) && !existsSync(localStateFile(name))) throw noStack(name);
   try {
     return await LocalWorkspace.selectStack(
-      { stackName: name, projectName: PROJECT, program },
+      { stackName: name, projectName: PROJECT, program: observedProgram },
       await workspaceOptions(name, cli),
     );
   } catch (error) {
@@ -79,6 +80,19 @@ export async function openStack(name: string, cli?: PulumiCli): Promise<Stack> {
   }
 }
 
+/** What the program gave back when it last ran to its end in this process: it runs here, so its values are here too. */
+let lastValues: StackValues | undefined;
+
+async function observedProgram(): ReturnType<typeof program> {
+  lastValues = undefined;
+  const outputs = await program();
+  output(outputs).apply((values) => (lastValues = values as StackValues));
+  return outputs;
+}
+
+/** Values of the stack that this process has just brought up; spares a process of the CLI. */
+export const valuesAfterUp = async (stack: Stack): Promise<StackValues> => lastValues ?? stackValues(stack);
+
 const noStack = (name: string): UserError =>
   new UserError(`there is no stack "${name}"`, `make it with ./cgraph-db up --stack ${name}`);
 
@@ -86,7 +100,7 @@ const noStack = (name: string): UserError =>
 export async function openOrCreateStack(name: string, cli?: PulumiCli): Promise<Stack> {
   checkStackName(name);
   checkLocalState(name);
-  const inline = { stackName: name, projectName: PROJECT, program };
+  const inline = { stackName: name, projectName: PROJECT, program: observedProgram };
   const options = await workspaceOptions(name, cli);
   // Where it is plain that there is none yet, asking first would cost a process.
   const isNew = usesLocalBackend(name) && !existsSync(localStateFile(name));

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { parse, parseDocument } from "yaml";
 import { dockerHost } from "../../components/docker/engine.ts";
+import { planAws } from "../../stacks/aws/plan.ts";
 import { type ConfigSource, type StackConfig, checkKeys, readConfig } from "../../stacks/config.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
@@ -30,9 +31,10 @@ export function readStackConfig(name: string): Record<string, string> {
   );
 }
 
-/** Checks that the stage fits the Docker host with these settings; a mistake in them is found before anything is done. */
+/** Checks that the stage can be had with these settings, on the Docker host or on AWS, before anything is done. */
 export async function checkTopology(config: StackConfig): Promise<void> {
-  planTopology(config, await dockerHost());
+  if (config.target === "aws") planAws(config);
+  else planTopology(config, await dockerHost());
 }
 
 /** Reads and checks a stack's configuration, with changes that are not written yet. */

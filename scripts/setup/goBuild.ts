@@ -1,14 +1,17 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { ROOT } from "../lib/paths.ts";
+import { CACHE, ROOT } from "../lib/paths.ts";
 import { run } from "../lib/run.ts";
 import type { Step } from "../lib/progress.ts";
+import { prepareAwsModule } from "./trimAws.ts";
 import { GO_MINIMUM, PULUMI_VERSION, compareVersions, parseVersion } from "./versions.ts";
 
 interface GoProgram {
   /** Folder under toolchain/, with go.mod and go.sum. */
   readonly module: string;
+  /** Makes the folder to build in, where that is not the one under toolchain/ itself. */
+  readonly prepare?: (folder: string) => Promise<void>;
   readonly package: string;
   readonly flags: readonly string[];
 }
@@ -21,7 +24,8 @@ const PROGRAMS = {
   },
   docker: { module: "docker", package: ".", flags: ["-tags", "no_compose", "-ldflags", "-s -w"] },
   random: { module: "random", package: ".", flags: ["-ldflags", "-s -w"] },
-} as const satisfies Record<string, GoProgram>;
+  aws: { module: "aws", package: ".", flags: ["-ldflags", "-s -w"], prepare: prepareAwsModule },
+} satisfies Record<string, GoProgram>;
 
 /** Version of the installed Go, undefined where there is none. */
 export async function goVersion(): Promise<number[] | undefined> {
@@ -42,13 +46,15 @@ export async function buildFromModules(program: keyof typeof PROGRAMS, path: str
       EXIT.failed,
     );
   }
-  const { module, flags, package: pkg } = PROGRAMS[program];
+  const { module, flags, package: pkg, prepare }: GoProgram = PROGRAMS[program];
   const partial = `${path}.${process.pid}.part`;
   await mkdir(dirname(path), { recursive: true });
   progress.detail(`building from Go modules with Go ${version.join(".")}; takes minutes, once`);
+  const source = prepare ? join(CACHE, "build", program) : join(ROOT, "toolchain", module);
   try {
+    await prepare?.(source);
     const result = await run("go", ["build", "-trimpath", ...flags, "-o", partial, pkg], {
-      cwd: join(ROOT, "toolchain", module),
+      cwd: source,
       // The machine's own flags must not change what is built; modules outside the sum database are pinned by go.sum.
       env: { ...process.env, GOFLAGS: "-mod=readonly", GOTOOLCHAIN: "local", GOWORK: "off", CGO_ENABLED: "0" },
     });
@@ -60,6 +66,7 @@ export async function buildFromModules(program: keyof typeof PROGRAMS, path: str
       );
     }
     await rename(partial, path);
+    if (prepare) await rm(source, { recursive: true, force: true });
   } finally {
     await rm(partial, { force: true });
   }

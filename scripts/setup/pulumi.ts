@@ -88,7 +88,7 @@ export async function installPulumi(progress: Step): Promise<PulumiCli> {
 }
 
 /** Where Pulumi keeps a plugin's executable. */
-const pluginFile = ({ name, version }: Plugin): string =>
+export const pluginFile = ({ name, version }: Plugin): string =>
   join(PULUMI_HOME, "plugins", `resource-${name}-v${version}`, `pulumi-resource-${name}${EXE}`);
 
 export const pluginInstalled = (plugin: Plugin): boolean => existsSync(pluginFile(plugin));

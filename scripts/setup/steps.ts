@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Target } from "../../stacks/config.ts";
 import { ROOT } from "../lib/paths.ts";
 import { type Step, step } from "../lib/progress.ts";
 import { findBaseImage, makeBaseImage } from "./baseImage.ts";
@@ -10,12 +11,15 @@ import { PULUMI_VERSION, plugins } from "./versions.ts";
 /** What set-up found or made; what later commands need of it. */
 export interface Toolchain {
   readonly pulumi: PulumiCli;
-  readonly baseImage: string;
+  /** Undefined where the target needs none. */
+  readonly baseImage: string | undefined;
 }
 
 export interface SetupOptions {
   /** Whether packages may be installed on this machine as root; default true. */
   readonly mayInstall: boolean;
+  /** What it is for: docker (default) needs an engine and a base image, aws its plugin. */
+  readonly targets?: readonly Target[];
 }
 
 interface SetupStep {
@@ -35,6 +39,7 @@ interface Made {
 }
 
 function setupSteps(options: SetupOptions, made: Made): SetupStep[] {
+  const targets = options.targets ?? ["docker"];
   return [
     {
       title: "Node.js and npm packages",
@@ -52,7 +57,7 @@ function setupSteps(options: SetupOptions, made: Made): SetupStep[] {
       remedy: `v${PULUMI_VERSION} downloaded, else built from Go modules`,
       make: async (progress) => `v${(made.pulumi = await installPulumi(progress)).version}`,
     },
-    ...plugins().map((plugin): SetupStep => ({
+    ...plugins(targets).map((plugin): SetupStep => ({
       title: `Pulumi plugin ${plugin.name}`,
       find: async () => (pluginInstalled(plugin) ? `v${plugin.version}` : undefined),
       remedy: `v${plugin.version} downloaded, else built from Go modules`,
@@ -62,6 +67,12 @@ function setupSteps(options: SetupOptions, made: Made): SetupStep[] {
         return `v${plugin.version}`;
       },
     })),
+    ...(targets.includes("docker") ? dockerSteps(options, made) : []),
+  ];
+}
+
+function dockerSteps(options: SetupOptions, made: Made): SetupStep[] {
+  return [
     {
       title: "Docker engine",
       find: engineVersion,
@@ -91,7 +102,7 @@ export async function setUp(options: SetupOptions): Promise<Toolchain> {
       return { value: undefined, done };
     });
   }
-  if (!made.pulumi || !made.baseImage) throw new Error("set-up ended without a toolchain");
+  if (!made.pulumi) throw new Error("set-up ended without a toolchain");
   return { pulumi: made.pulumi, baseImage: made.baseImage };
 }
 
@@ -104,11 +115,11 @@ export interface Finding {
 }
 
 /** What is found and missing; changes nothing. */
-export async function checkSetup(): Promise<Finding[]> {
+export async function checkSetup(targets: readonly Target[] = ["docker"]): Promise<Finding[]> {
   const made: Made = { pulumi: undefined, baseImage: undefined };
   await adoptDockerContext();
   return Promise.all(
-    setupSteps({ mayInstall: false }, made).map(async ({ title, find, remedy }) => ({
+    setupSteps({ mayInstall: false, targets }, made).map(async ({ title, find, remedy }) => ({
       what: title,
       found: (await find()) ?? null,
       remedy,

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Target } from "../../stacks/config.ts";
 import { ROOT } from "../lib/paths.ts";
 
 /** Version of the Pulumi CLI that is downloaded or built where none is installed. */
@@ -10,13 +11,13 @@ export const PULUMI_MINIMUM = [3, 200, 0] as const;
 export const GO_MINIMUM = [1, 25] as const;
 
 export interface Plugin {
-  readonly name: "docker" | "random";
+  readonly name: "aws" | "docker" | "random";
   readonly version: string;
 }
 
-/** The resource plugins a target needs, in the versions of the npm packages that speak to them. */
-export function plugins(): Plugin[] {
-  return (["docker", "random"] as const).map((name) => {
+/** The resource plugins that targets need, in the versions of the npm packages that speak to them. */
+export function plugins(targets: readonly Target[] = ["docker"]): Plugin[] {
+  return ([...targets, "random"] as const).map((name) => {
     const file = join(ROOT, "node_modules", "@pulumi", name, "package.json");
     const { version } = JSON.parse(readFileSync(file, "utf8")) as { version: string };
     return { name, version };

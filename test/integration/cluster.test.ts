@@ -261,7 +261,11 @@ describe("stage 3", () => {
       "cache-sync",
     ]);
     expect(await preview()).toMatchObject({ changes: [], verdict: "none" });
-    const status = JSON.parse(await cgraphOk("status", "--stack", stack, "--json")) as Record<string, unknown[]>;
+    // A replica that was copied a moment ago may still read the archive.
+    const status = await eventually("all being well", async () => {
+      const { code, stdout } = await cgraph(["status", "--stack", stack, "--json"]);
+      return code === 0 && (JSON.parse(stdout) as Record<string, unknown[]>);
+    });
     expect(status["nodes"]).toHaveLength(4);
   });
 });

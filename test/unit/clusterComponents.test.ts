@@ -183,7 +183,14 @@ describe("HAProxy, PgBouncer and Redis", () => {
   });
 
   it("pool by transaction, with a cap over all users, and look passwords up", () => {
-    const ini = pgbouncerIni({ router: "haproxy", maxClientConnections: 1000, poolSize: 50, reserveSize: 5 });
+    const ini = pgbouncerIni({
+      write: { hosts: ["haproxy"], port: 5432 },
+      read: { hosts: ["haproxy"], port: 5433 },
+      auth: "query",
+      maxClientConnections: 1000,
+      poolSize: 50,
+      reserveSize: 5,
+    });
     for (const line of [
       "pool_mode = transaction",
       "max_client_conn = 1000",

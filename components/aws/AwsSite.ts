@@ -1,0 +1,63 @@
+import * as kms from "@pulumi/aws/kms/index.js";
+import { Provider, type ProviderArgs } from "@pulumi/aws/provider.js";
+import * as pulumi from "@pulumi/pulumi";
+import { Network } from "./Network.ts";
+
+export interface AwsSiteArgs {
+  /** The Pulumi stack; part of every name. */
+  readonly stack: string;
+  readonly region: string;
+  /** The stack's own VPC, or an existing one. */
+  readonly network:
+    | { readonly cidr: string; readonly zones: number }
+    | { readonly vpcId: string; readonly subnetIds: readonly string[] };
+  /** Addresses outside of the VPC that may connect. */
+  readonly clientCidrs: readonly string[];
+}
+
+/** Names of what a stack has on AWS: `cgraph-production-pg0`. */
+export const awsName = (stack: string, ...parts: readonly string[]): string => ["cgraph", stack, ...parts].join("-");
+
+/** What all of a stack's parts in one region share: the provider, the network, the key that encrypts them. */
+export class AwsSite extends pulumi.ComponentResource {
+  readonly stack: string;
+  readonly region: string;
+  readonly network: Network;
+  readonly keyArn: pulumi.Output<string>;
+  /** For resources that are no component's children. */
+  readonly provider: Provider;
+
+  constructor(name: string, args: AwsSiteArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:aws:Site", name, {}, opts);
+    this.stack = args.stack;
+    this.region = args.region;
+    this.provider = new Provider(
+      "aws",
+      {
+        region: args.region as NonNullable<ProviderArgs["region"]>,
+        defaultTags: { tags: { "cgraph:stack": args.stack, "cgraph:managed-by": "pulumi" } },
+      },
+      { parent: this },
+    );
+    const inRegion = { parent: this, provider: this.provider };
+    const key = new kms.Key(
+      "key",
+      {
+        description: `Data of CGraph's database, stack ${args.stack}`,
+        enableKeyRotation: true,
+        // A key that is gone takes its data with it: a month to notice.
+        deletionWindowInDays: 30,
+        tags: { Name: awsName(args.stack) },
+      },
+      { ...inRegion, protect: true, retainOnDelete: true },
+    );
+    new kms.Alias("key-alias", { name: `alias/${awsName(args.stack)}`, targetKeyId: key.keyId }, inRegion);
+    this.keyArn = key.arn;
+    this.network = new Network(
+      "network",
+      { stack: args.stack, region: args.region, clientCidrs: args.clientCidrs, ...args.network },
+      { parent: this, providers: [this.provider] },
+    );
+    this.registerOutputs({ keyArn: this.keyArn });
+  }
+}

@@ -1,0 +1,182 @@
+import * as ec2 from "@pulumi/aws/ec2/index.js";
+import * as vpc from "@pulumi/aws/vpc/index.js";
+import * as pulumi from "@pulumi/pulumi";
+import { subnetCidrs } from "../../stacks/aws/cidr.ts";
+import { ENDPOINT_ZONES, GATEWAY_SERVICES, INTERFACE_SERVICES } from "../../stacks/aws/services.ts";
+import { awsName } from "./AwsSite.ts";
+
+export type NetworkArgs = {
+  readonly stack: string;
+  readonly region: string;
+  readonly clientCidrs: readonly string[];
+} & (
+  | {
+      /** Addresses of a VPC of the stack's own. */
+      readonly cidr: string;
+      /** Availability zones with a private subnet each. */
+      readonly zones: number;
+    }
+  | { readonly vpcId: string; readonly subnetIds: readonly string[] }
+);
+
+/** Whoever may open connections to a service, and to which port. */
+export interface Ingress {
+  readonly port: number;
+  readonly from: readonly pulumi.Input<string>[];
+  readonly cidrs?: readonly string[];
+}
+
+/**
+ * Private subnets in several zones, with no way to or from the internet, and the security group of those who may
+ * connect: a server of the application's joins it, and reaches the database.
+ */
+export class Network extends pulumi.ComponentResource {
+  readonly vpcId: pulumi.Output<string>;
+  readonly subnetIds: readonly pulumi.Output<string>[];
+  /** Zones in the order of the subnets; undefined in an existing VPC, whose subnets say where they are. */
+  readonly zones: readonly string[] | undefined;
+  readonly clientGroupId: pulumi.Output<string>;
+  readonly #stack: string;
+  /** Of a VPC of the stack's own. */
+  readonly #routeTableId: pulumi.Output<string> | undefined;
+  readonly #clientCidrs: readonly string[];
+
+  constructor(name: string, args: NetworkArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:aws:Network", name, {}, opts);
+    this.#stack = args.stack;
+    this.#clientCidrs = args.clientCidrs;
+    const own = "cidr" in args ? this.#ownVpc(args.cidr, args.zones, args.region) : undefined;
+    if (own) {
+      this.vpcId = own.vpcId;
+      this.subnetIds = own.subnetIds;
+      this.zones = own.zones;
+      this.#routeTableId = own.routeTableId;
+    } else {
+      const existing = args as { vpcId: string; subnetIds: readonly string[] };
+      this.vpcId = pulumi.output(existing.vpcId);
+      this.subnetIds = existing.subnetIds.map((id) => pulumi.output(id));
+      this.zones = undefined;
+    }
+    this.clientGroupId = this.securityGroup("clients", "May connect to CGraph's database", []).id;
+    this.registerOutputs({ vpcId: this.vpcId, subnetIds: this.subnetIds, clientGroupId: this.clientGroupId });
+  }
+
+  #ownVpc(cidr: string, zoneCount: number, region: string) {
+    const child = { parent: this };
+    const own = new ec2.Vpc(
+      "vpc",
+      { cidrBlock: cidr, enableDnsSupport: true, enableDnsHostnames: true, tags: { Name: awsName(this.#stack) } },
+      child,
+    );
+    // No route but the VPC's own: what is in here reaches nothing outside, and nothing outside reaches it.
+    const routes = new ec2.RouteTable(
+      "private",
+      { vpcId: own.id, tags: { Name: awsName(this.#stack, "private") } },
+      child,
+    );
+    const zones = ["a", "b", "c", "d", "e", "f"].slice(0, zoneCount).map((letter) => `${region}${letter}`);
+    // Sixteen parts: room for public ones, should there ever be any.
+    const cidrs = subnetCidrs(cidr, 4, zoneCount);
+    const subnets = zones.map((zone, index) => {
+      const subnet = new ec2.Subnet(
+        `private-${index}`,
+        {
+          vpcId: own.id,
+          cidrBlock: cidrs[index] ?? "",
+          availabilityZone: zone,
+          mapPublicIpOnLaunch: false,
+          tags: { Name: awsName(this.#stack, "private", zone) },
+        },
+        child,
+      );
+      new ec2.RouteTableAssociation(`private-${index}`, { subnetId: subnet.id, routeTableId: routes.id }, child);
+      return subnet;
+    });
+    return { vpcId: own.id, routeTableId: routes.id, subnetIds: subnets.map((subnet) => subnet.id), zones };
+  }
+
+  /** A security group that lets in who is named, to the port that is named, and nothing else. */
+  securityGroup(name: string, description: string, ingress: readonly Ingress[]): ec2.SecurityGroup {
+    const child = { parent: this };
+    const group = new ec2.SecurityGroup(
+      name,
+      {
+        vpcId: this.vpcId,
+        description: `${description}, stack ${this.#stack}`,
+        tags: { Name: awsName(this.#stack, name) },
+      },
+      child,
+    );
+    new vpc.SecurityGroupEgressRule(
+      `${name}-out`,
+      { securityGroupId: group.id, ipProtocol: "-1", cidrIpv4: "0.0.0.0/0", description: "Answers, and calls to AWS" },
+      child,
+    );
+    for (const rule of ingress) {
+      rule.from.forEach((from, index) => {
+        new vpc.SecurityGroupIngressRule(
+          `${name}-${rule.port}-${index}`,
+          {
+            securityGroupId: group.id,
+            ipProtocol: "tcp",
+            fromPort: rule.port,
+            toPort: rule.port,
+            referencedSecurityGroupId: from,
+            description: "From a security group",
+          },
+          child,
+        );
+      });
+      (rule.cidrs ?? []).forEach((cidr, index) => {
+        new vpc.SecurityGroupIngressRule(
+          `${name}-${rule.port}-cidr-${index}`,
+          {
+            securityGroupId: group.id,
+            ipProtocol: "tcp",
+            fromPort: rule.port,
+            toPort: rule.port,
+            cidrIpv4: cidr,
+            description: "cgraph:clientCidrs",
+          },
+          child,
+        );
+      });
+    }
+    return group;
+  }
+
+  /**
+   * Ways to AWS's own services that stay within the VPC, which has no other way out. In an existing VPC they are its
+   * owner's to have.
+   */
+  serviceEndpoints(region: string): void {
+    const routes = this.#routeTableId;
+    if (routes === undefined) return;
+    const group = this.securityGroup("endpoints", "AWS services", [{ port: 443, from: [this.clientGroupId] }]);
+    const endpoint = (service: string, how: Partial<ec2.VpcEndpointArgs>): ec2.VpcEndpoint =>
+      new ec2.VpcEndpoint(
+        service.replaceAll(".", "-"),
+        {
+          vpcId: this.vpcId,
+          serviceName: `com.amazonaws.${region}.${service}`,
+          tags: { Name: awsName(this.#stack, service) },
+          ...how,
+        },
+        { parent: this },
+      );
+    for (const service of GATEWAY_SERVICES) endpoint(service, { vpcEndpointType: "Gateway", routeTableIds: [routes] });
+    for (const service of INTERFACE_SERVICES) {
+      endpoint(service, {
+        vpcEndpointType: "Interface",
+        privateDnsEnabled: true,
+        subnetIds: this.subnetIds.slice(0, ENDPOINT_ZONES),
+        securityGroupIds: [group.id],
+      });
+    }
+  }
+
+  /** The group of a service that clients connect to. */
+  serviceGroup(name: string, description: string, port: number): ec2.SecurityGroup {
+    return this.securityGroup(name, description, [{ port, from: [this.clientGroupId], cidrs: this.#clientCidrs }]);
+  }
+}

@@ -1,0 +1,278 @@
+import * as appautoscaling from "@pulumi/aws/appautoscaling/index.js";
+import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
+import * as ecs from "@pulumi/aws/ecs/index.js";
+import * as iam from "@pulumi/aws/iam/index.js";
+import * as lb from "@pulumi/aws/lb/index.js";
+import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
+import * as pulumi from "@pulumi/pulumi";
+import type { AwsPool } from "../../stacks/aws/plan.ts";
+import type { Credentials } from "../Credentials.ts";
+import { pgbouncerIni, scramUserlist } from "../docker/pgbouncerFiles.ts";
+import type { RoleName } from "../roles.ts";
+import { scramVerifier } from "../scram.ts";
+import { type AwsSite, awsName } from "./AwsSite.ts";
+import type { RdsServer } from "./rdsInstance.ts";
+
+export interface PgbouncerServiceArgs {
+  readonly target: "aws";
+  readonly site: AwsSite;
+  readonly pool: AwsPool;
+  readonly credentials: Credentials;
+  readonly primary: RdsServer;
+  /** Who serves reads; empty: the primary. */
+  readonly replicas: readonly RdsServer[];
+}
+
+export interface PgbouncerService {
+  /** DNS name of the load balancer in front of the tasks. */
+  readonly address: pulumi.Output<string>;
+  readonly clusterName: pulumi.Output<string>;
+}
+
+const PORT = 6432;
+/** Fargate's longest: tasks that end let their clients finish. */
+const DRAIN_SECONDS = 120;
+/** Whom the pools let in. RDS shows nobody its password hashes, so there is no asking for others. */
+const POOLED: readonly RoleName[] = ["cgraph", "cgraph_readonly", "cgraph_monitor"];
+
+const assumeRole = (service: string): string =>
+  JSON.stringify({
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Principal: { Service: service }, Action: "sts:AssumeRole" }],
+  });
+
+/** pgbouncer.ini and the user list in one secret: verifiers, no passwords, and who reads them is who runs the pool. */
+function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
+  const { site, pool, credentials, primary, replicas } = args;
+  const secret = new secretsmanager.Secret(
+    "pool",
+    { name: awsName(site.stack, "pool"), description: "PgBouncer's configuration", kmsKeyId: site.keyArn },
+    { parent, protect: true, retainOnDelete: true },
+  );
+  const verifiers = pulumi
+    .all(POOLED.map((role) => credentials.passwords[role].apply((password) => [role, scramVerifier(role, password)])))
+    .apply((pairs) => scramUserlist(pairs as [string, string][]));
+  const readers = replicas.length > 0 ? replicas : [primary];
+  const ini = pulumi
+    .all([primary.address, pulumi.all(readers.map(({ address }) => address))])
+    .apply(([write, read]) =>
+      pgbouncerIni({ ...pool, write: { hosts: [write], port: 5432 }, read: { hosts: read, port: 5432 }, auth: "file" }),
+    );
+  const version = new secretsmanager.SecretVersion(
+    "pool",
+    {
+      secretId: secret.id,
+      secretString: pulumi
+        .all([ini, verifiers])
+        .apply(([pgbouncerIniText, userlist]) => JSON.stringify({ pgbouncerIni: pgbouncerIniText, userlist })),
+    },
+    { parent },
+  );
+  return { secret, version };
+}
+
+/** PgBouncer as tasks of ECS Fargate over the zones, behind an internal load balancer. */
+export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Resource): PgbouncerService {
+  const { site, pool } = args;
+  const { stack, network, region } = site;
+  const child = { parent };
+  const { secret, version } = configuration(args, parent);
+  const logs = new cloudwatch.LogGroup("pool", { name: `/cgraph/${stack}/pgbouncer`, retentionInDays: 30 }, child);
+  const execution = new iam.Role("pool-execution", { assumeRolePolicy: assumeRole("ecs-tasks.amazonaws.com") }, child);
+  new iam.RolePolicyAttachment(
+    "pool-execution",
+    {
+      role: execution.name,
+      policyArn: "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy",
+    },
+    child,
+  );
+  new iam.RolePolicy(
+    "pool-secret",
+    {
+      role: execution.name,
+      policy: pulumi.all([secret.arn, site.keyArn]).apply(([secretArn, keyArn]) =>
+        JSON.stringify({
+          Version: "2012-10-17",
+          Statement: [
+            { Effect: "Allow", Action: "secretsmanager:GetSecretValue", Resource: secretArn },
+            { Effect: "Allow", Action: "kms:Decrypt", Resource: keyArn },
+          ],
+        }),
+      ),
+    },
+    child,
+  );
+  const cluster = new ecs.Cluster(
+    "pool",
+    { name: awsName(stack), settings: [{ name: "containerInsights", value: "enabled" }] },
+    child,
+  );
+  const task = new ecs.TaskDefinition(
+    "pool",
+    {
+      family: awsName(stack, "pgbouncer"),
+      requiresCompatibilities: ["FARGATE"],
+      networkMode: "awsvpc",
+      cpu: String(pool.cpuUnits),
+      memory: String(pool.memoryMiB),
+      executionRoleArn: execution.arn,
+      containerDefinitions: pulumi
+        // The version too: a changed configuration makes new tasks, which take over from the old ones.
+        .all([secret.arn, version.versionId, logs.name])
+        .apply(([secretArn, versionId, logGroup]) =>
+          JSON.stringify([
+            {
+              name: "pgbouncer",
+              image: pool.image,
+              command: ["pgbouncer-from-environment"],
+              essential: true,
+              portMappings: [{ containerPort: PORT, protocol: "tcp" }],
+              environment: [
+                { name: "CGRAPH_SERVICE", value: "pgbouncer" },
+                { name: "CGRAPH_TLS_NAMES", value: "localhost" },
+                { name: "CGRAPH_CONFIG_VERSION", value: versionId },
+              ],
+              secrets: [
+                { name: "CGRAPH_PGBOUNCER_INI", valueFrom: `${secretArn}:pgbouncerIni::` },
+                { name: "CGRAPH_USERLIST", valueFrom: `${secretArn}:userlist::` },
+              ],
+              // Waits for transactions under way, as long as Fargate lets it.
+              stopTimeout: DRAIN_SECONDS,
+              linuxParameters: { initProcessEnabled: true },
+              ulimits: [{ name: "nofile", softLimit: 16_384, hardLimit: 16_384 }],
+              healthCheck: {
+                command: ["CMD", "cgraph-healthcheck"],
+                interval: 10,
+                timeout: 8,
+                retries: 3,
+                startPeriod: 30,
+              },
+              logConfiguration: {
+                logDriver: "awslogs",
+                options: { "awslogs-group": logGroup, "awslogs-region": region, "awslogs-stream-prefix": "pgbouncer" },
+              },
+            },
+          ]),
+        ),
+    },
+    child,
+  );
+  // The balancer's own group: who comes through it has its address, not the client's.
+  const balancerGroup = network.serviceGroup("pool", "PgBouncer's balancer", PORT);
+  const taskGroup = network.securityGroup("pool-tasks", "PgBouncer", [{ port: PORT, from: [balancerGroup.id] }]);
+  const balancer = new lb.LoadBalancer(
+    "pool",
+    {
+      name: awsName(stack, "pool").slice(0, 32),
+      internal: true,
+      loadBalancerType: "network",
+      subnets: [...network.subnetIds],
+      securityGroups: [balancerGroup.id],
+      enableCrossZoneLoadBalancing: true,
+      enableDeletionProtection: true,
+    },
+    child,
+  );
+  const targets = new lb.TargetGroup(
+    "pool",
+    {
+      port: PORT,
+      protocol: "TCP",
+      targetType: "ip",
+      vpcId: network.vpcId,
+      deregistrationDelay: DRAIN_SECONDS,
+      // Clients of a task that is gone must notice, rather than wait.
+      connectionTermination: true,
+      healthCheck: { protocol: "TCP", port: String(PORT), interval: 10, healthyThreshold: 2, unhealthyThreshold: 2 },
+    },
+    child,
+  );
+  const listener = new lb.Listener(
+    "pool",
+    {
+      loadBalancerArn: balancer.arn,
+      port: PORT,
+      protocol: "TCP",
+      defaultActions: [{ type: "forward", targetGroupArn: targets.arn }],
+    },
+    child,
+  );
+  const service = new ecs.Service(
+    "pool",
+    {
+      name: "pgbouncer",
+      cluster: cluster.arn,
+      taskDefinition: task.arn,
+      launchType: "FARGATE",
+      desiredCount: pool.tasks,
+      // The new ones are well before an old one goes.
+      deploymentMinimumHealthyPercent: 100,
+      deploymentMaximumPercent: 200,
+      deploymentCircuitBreaker: { enable: true, rollback: true },
+      healthCheckGracePeriodSeconds: 60,
+      networkConfiguration: {
+        subnets: [...network.subnetIds],
+        // The second lets them to the database.
+        securityGroups: [taskGroup.id, network.clientGroupId],
+        assignPublicIp: false,
+      },
+      loadBalancers: [{ targetGroupArn: targets.arn, containerName: "pgbouncer", containerPort: PORT }],
+    },
+    // How many there are is for the scaling below to say.
+    { ...child, dependsOn: [listener], ignoreChanges: ["desiredCount"] },
+  );
+  scaling(args, { cluster, service, balancer, targets }, parent);
+  return { address: balancer.dnsName, clusterName: cluster.name };
+}
+
+interface Scaled {
+  readonly cluster: ecs.Cluster;
+  readonly service: ecs.Service;
+  readonly balancer: lb.LoadBalancer;
+  readonly targets: lb.TargetGroup;
+}
+
+/** More tasks when each has many connections: seven tenths of what PgBouncer lets in. */
+function scaling({ pool }: PgbouncerServiceArgs, made: Scaled, parent: pulumi.Resource): void {
+  const { cluster, service, balancer, targets } = made;
+  const target = new appautoscaling.Target(
+    "pool",
+    {
+      serviceNamespace: "ecs",
+      scalableDimension: "ecs:service:DesiredCount",
+      resourceId: pulumi.interpolate`service/${cluster.name}/${service.name}`,
+      minCapacity: pool.tasks,
+      maxCapacity: pool.maxTasks,
+    },
+    { parent },
+  );
+  const loadBalancer = { name: "LoadBalancer", value: balancer.arnSuffix };
+  const metric = (id: string, metricName: string, dimensions: { name: string; value: pulumi.Input<string> }[]) => ({
+    id,
+    returnData: false,
+    metricStat: { stat: "Average", metric: { namespace: "AWS/NetworkELB", metricName, dimensions } },
+  });
+  new appautoscaling.Policy(
+    "pool-connections",
+    {
+      policyType: "TargetTrackingScaling",
+      serviceNamespace: target.serviceNamespace,
+      scalableDimension: target.scalableDimension,
+      resourceId: target.resourceId,
+      targetTrackingScalingPolicyConfiguration: {
+        targetValue: Math.floor(pool.maxClientConnections * 0.7),
+        scaleInCooldown: 600,
+        scaleOutCooldown: 60,
+        customizedMetricSpecification: {
+          metrics: [
+            metric("flows", "ActiveFlowCount", [loadBalancer]),
+            metric("tasks", "HealthyHostCount", [loadBalancer, { name: "TargetGroup", value: targets.arnSuffix }]),
+            { id: "each", expression: "flows / tasks", label: "connections of each task", returnData: true },
+          ],
+        },
+      },
+    },
+    { parent },
+  );
+}

@@ -1,0 +1,126 @@
+import * as rds from "@pulumi/aws/rds/index.js";
+import * as pulumi from "@pulumi/pulumi";
+import type { AwsNode } from "../../stacks/aws/plan.ts";
+import type { PostgresMajor } from "../../tuning/hardware.ts";
+import { DATABASE } from "../roles.ts";
+import { type AwsSite, awsName } from "./AwsSite.ts";
+import { ADMINISTRATOR, type DatabasePlace } from "./DatabasePlace.ts";
+
+export interface RdsArgs {
+  readonly site: AwsSite;
+  readonly place: DatabasePlace;
+  readonly node: AwsNode;
+  readonly postgresVersion: PostgresMajor;
+}
+
+export interface RdsPrimaryArgs extends RdsArgs {
+  readonly target: "aws";
+  /** Secret. */
+  readonly administratorPassword: pulumi.Output<string>;
+  /** Days; the guide's 7. */
+  readonly backupRetentionDays: number;
+}
+
+export interface RdsReplicaArgs extends RdsArgs {
+  readonly source: RdsServer;
+}
+
+/** Where one RDS instance is. */
+export interface RdsServer {
+  readonly name: string;
+  readonly identifier: pulumi.Output<string>;
+  /** DNS name, without port. */
+  readonly address: pulumi.Output<string>;
+  readonly instance: rds.Instance;
+}
+
+/** Its parameters. The family follows the version, and AWS wants a new group for it: the old one goes when it is free. */
+function parameterGroup({ site, node, postgresVersion }: RdsArgs, parent: pulumi.Resource): rds.ParameterGroup {
+  return new rds.ParameterGroup(
+    `${node.name}-parameters`,
+    {
+      family: `postgres${postgresVersion}`,
+      description: `Settings of ${awsName(site.stack, node.name)}`,
+      parameters: node.parameters.map(({ name, value, applyMethod }) => ({ name, value, applyMethod })),
+    },
+    { parent },
+  );
+}
+
+/** What primaries and replicas have in common. */
+function common(args: RdsArgs, parent: pulumi.Resource) {
+  const { site, place, node } = args;
+  return {
+    identifier: awsName(site.stack, node.name),
+    instanceClass: node.class.name,
+    maxAllocatedStorage: node.maxStorageGiB,
+    storageType: "gp3",
+    ...(node.storageIops === undefined ? {} : { iops: node.storageIops }),
+    ...(node.storageThroughputMiBs === undefined ? {} : { storageThroughput: node.storageThroughputMiBs }),
+    storageEncrypted: true,
+    kmsKeyId: site.keyArn,
+    vpcSecurityGroupIds: [place.securityGroupId],
+    publiclyAccessible: false,
+    multiAz: node.multiAz,
+    parameterGroupName: parameterGroup(args, parent).name,
+    iamDatabaseAuthenticationEnabled: true,
+    performanceInsightsEnabled: true,
+    performanceInsightsKmsKeyId: site.keyArn,
+    performanceInsightsRetentionPeriod: 7,
+    monitoringInterval: 60,
+    monitoringRoleArn: place.monitoringRoleArn,
+    enabledCloudwatchLogsExports: ["postgresql", "upgrade"],
+    // Upgrades are ours to order: replicas first.
+    autoMinorVersionUpgrade: false,
+    maintenanceWindow: "sun:04:30-sun:05:30",
+    deletionProtection: true,
+    copyTagsToSnapshot: true,
+    caCertIdentifier: "rds-ca-rsa2048-g1",
+  } satisfies Partial<rds.InstanceArgs>;
+}
+
+const KEPT = { protect: true, retainOnDelete: true } as const;
+
+/** The RDS instance that takes writes at first. */
+export function rdsPrimary(args: RdsPrimaryArgs, parent: pulumi.Resource): RdsServer {
+  const { site, place, node } = args;
+  const instance = new rds.Instance(
+    node.name,
+    {
+      ...common(args, parent),
+      engine: "postgres",
+      // A prefix: AWS's default minor version at creation, and none is changed behind our back.
+      engineVersion: String(args.postgresVersion),
+      allocatedStorage: node.storageGiB,
+      dbSubnetGroupName: place.subnetGroupName,
+      dbName: DATABASE,
+      username: ADMINISTRATOR,
+      password: args.administratorPassword,
+      backupRetentionPeriod: args.backupRetentionDays,
+      backupWindow: "03:00-04:00",
+      deleteAutomatedBackups: false,
+      skipFinalSnapshot: false,
+      finalSnapshotIdentifier: `${awsName(site.stack, node.name)}-final`,
+    },
+    { parent, ...KEPT },
+  );
+  return { name: node.name, identifier: instance.identifier, address: instance.address, instance };
+}
+
+/** A replica: it takes user, password, database and backups from its source. */
+export function rdsReplica(args: RdsReplicaArgs, parent: pulumi.Resource): RdsServer {
+  const { site, node, source } = args;
+  const zone = site.network.zones?.[node.zone];
+  const instance = new rds.Instance(
+    node.name,
+    {
+      ...common(args, parent),
+      replicateSourceDb: source.identifier,
+      ...(zone === undefined ? {} : { availabilityZone: zone }),
+      // AWS takes none of a replica.
+      skipFinalSnapshot: true,
+    },
+    { parent, ...KEPT },
+  );
+  return { name: node.name, identifier: instance.identifier, address: instance.address, instance };
+}

@@ -1,0 +1,77 @@
+import * as docker from "@pulumi/docker";
+import type * as pulumi from "@pulumi/pulumi";
+import type { PoolPlan } from "../../stacks/topology.ts";
+import type { Credentials } from "../Credentials.ts";
+import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
+import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
+import type { DockerSite } from "./DockerSite.ts";
+import { ROUTER, ROUTES } from "./haproxyFiles.ts";
+import { dockerName } from "./names.ts";
+import { pgbouncerIni, userlist } from "./pgbouncerFiles.ts";
+
+export interface PgbouncerContainersArgs {
+  readonly site: DockerSite;
+  readonly credentials: Credentials;
+  readonly pool: PoolPlan;
+}
+
+/** Where PgBouncers run, one or more. */
+export interface PgbouncerContainers {
+  readonly containerNames: readonly pulumi.Output<string>[];
+}
+
+/** Names of the poolers on the stack's network. */
+export const poolerNames = (instances: number): string[] =>
+  Array.from({ length: instances }, (_, index) => `pgbouncer${index}`);
+
+/** PgBouncer in containers, behind the router. */
+export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulumi.Resource): PgbouncerContainers {
+  const { site, pool, credentials } = args;
+  const containerNames = poolerNames(pool.instances).map((pooler) => {
+    const hostname = dockerName(site.stack, pooler);
+    const files = new ConfigFiles(
+      `${pooler}-config`,
+      {
+        site,
+        image: site.servicesImage,
+        group: "postgres",
+        files: {
+          "pgbouncer.ini": pgbouncerIni({
+            ...pool,
+            write: { hosts: [ROUTER], port: ROUTES.write },
+            read: { hosts: [ROUTER], port: ROUTES.read },
+            auth: "query",
+          }),
+          "userlist.txt": credentials.passwords.cgraph_pooler.apply(userlist),
+        },
+      },
+      { parent },
+    );
+    const container = new docker.Container(
+      pooler,
+      {
+        ...containerDefaults(site, { cpus: 1, memoryMiB: 256 }),
+        ...onNetwork(site, pooler),
+        name: hostname,
+        hostname,
+        image: site.servicesImage.id,
+        command: ["pgbouncer"],
+        envs: ["CGRAPH_SERVICE=pgbouncer", `CGRAPH_TLS_NAMES=localhost,127.0.0.1,${ROUTER},${pooler},${hostname}`],
+        volumes: [
+          { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
+          { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
+        ],
+        // One connection, one file: a thousand clients and the servers' need more than the usual 1024.
+        ulimits: [{ name: "nofile", soft: 16_384, hard: 16_384 }],
+        ...HEALTH,
+        // Waits for transactions under way.
+        stopSignal: "SIGINT",
+        stopTimeout: 60,
+        destroyGraceSeconds: 60,
+      },
+      { parent, deleteBeforeReplace: true, dependsOn: [files] },
+    );
+    return container.name;
+  });
+  return { containerNames };
+}

@@ -1,0 +1,55 @@
+/** Ranges of IPv4 addresses, as `10.20.0.0/16`. */
+import { UserError } from "../../tuning/errors.ts";
+
+interface Range {
+  readonly first: number;
+  readonly size: number;
+}
+
+function parse(cidr: string): (Range & { readonly bits: number }) | undefined {
+  const match = /^(\d+)\.(\d+)\.(\d+)\.(\d+)\/(\d+)$/.exec(cidr);
+  if (!match) return undefined;
+  const [a = 0, b = 0, c = 0, d = 0, bits = 0] = match.slice(1).map(Number);
+  if ([a, b, c, d].some((part) => part > 255) || bits > 32) return undefined;
+  const size = 2 ** (32 - bits);
+  const first = ((a * 256 + b) * 256 + c) * 256 + d;
+  return first % size === 0 ? { first, size, bits } : undefined;
+}
+
+const text = (address: number): string =>
+  [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join(".");
+
+/** Gives a range back as it is. Throws a UserError where it is none, or larger or smaller than allowed. */
+export function checkCidr(key: string, cidr: string, largest: number, smallest: number): string {
+  const range = parse(cidr);
+  if (!range || range.bits < largest || range.bits > smallest) {
+    throw new UserError(
+      `cgraph:${key} has "${cidr}", which is not a range of addresses from /${largest} to /${smallest}`,
+      "write its first address and its size, such as 10.20.0.0/16",
+    );
+  }
+  return cidr;
+}
+
+/** Throws a UserError where two ranges share an address: nothing could be routed between them. */
+export function checkNoOverlap(cidrs: readonly string[]): void {
+  for (const [index, one] of cidrs.entries()) {
+    for (const other of cidrs.slice(index + 1)) {
+      const [a, b] = [parse(one), parse(other)];
+      if (a && b && a.first < b.first + b.size && b.first < a.first + a.size) {
+        throw new UserError(
+          `the address ranges ${one} and ${other} overlap: nothing could be routed between them`,
+          "give the stack's VPC another range: pulumi config set cgraph:vpcCidr 10.30.0.0/16",
+        );
+      }
+    }
+  }
+}
+
+/** The first `count` of the equal parts into which a range is cut by `bits` more bits. */
+export function subnetCidrs(cidr: string, bits: number, count: number): string[] {
+  const range = parse(cidr);
+  if (!range || count > 2 ** bits) throw new Error(`${cidr} cannot be cut into ${count} parts by ${bits} bits`);
+  const size = range.size / 2 ** bits;
+  return Array.from({ length: count }, (_, index) => `${text(range.first + index * size)}/${range.bits + bits}`);
+}

@@ -1,0 +1,134 @@
+import { UserError } from "../../tuning/errors.ts";
+import { type ConfigSource, json, oneOf, optional, wrong } from "../configValues.ts";
+import type { StageNumber } from "../guide.ts";
+import { checkCidr, checkNoOverlap } from "./cidr.ts";
+import { RDS_CLASSES, classNamed } from "./classes.ts";
+
+/** Configuration of the target aws (`cgraph:…`), checked and with defaults filled in. */
+export interface AwsConfig {
+  /** `cgraph:region`, default us-east-1 (guide: US-East is primary). A change replaces everything, and is refused. */
+  readonly region: string;
+  /** `cgraph:vpcId`: an existing VPC; default: one of the stack's own. */
+  readonly vpcId: string | undefined;
+  /** `cgraph:subnetIds`: private subnets of the existing VPC, in two zones or more. */
+  readonly subnetIds: readonly string[];
+  /** `cgraph:vpcCidr`, default 10.20.0.0/16: addresses of the stack's own VPC. */
+  readonly vpcCidr: string;
+  /** `cgraph:clientCidrs`: addresses outside of the VPC that may connect, such as a peered VPC's; default none. */
+  readonly clientCidrs: readonly string[];
+  /** `cgraph:instanceClass`; default: the cheapest that has the stage's CPUs and memory. A change restarts. */
+  readonly instanceClass: string | undefined;
+  /** `cgraph:multiAz`, default from stage 2 on: a standby in another zone. Doubles the primary's price. */
+  readonly multiAz: boolean;
+  /** `cgraph:storageGiB`; default: the stage's. Grows by itself up to four times as much. */
+  readonly storageGiB: number | undefined;
+  /** `cgraph:storageIops`, from 400 GiB on; default: gp3's baseline there, 12 000. Costs above it. */
+  readonly storageIops: number | undefined;
+  /** `cgraph:storageThroughputMiBs`, from 400 GiB on; default: gp3's baseline there, 500. Costs above it. */
+  readonly storageThroughputMiBs: number | undefined;
+  /**
+   * `cgraph:poolerImage`: our services image in a registry that the tasks reach, from stage 2 on, such as
+   * `123456789012.dkr.ecr.us-east-1.amazonaws.com/cgraph-services:1`.
+   */
+  readonly poolerImage: string;
+  /** `cgraph:cacheEngine`: valkey (default) or redis. */
+  readonly cacheEngine: "valkey" | "redis";
+  /** `cgraph:alarmEmail`: who hears of alarms; default nobody but the topic's other subscribers. */
+  readonly alarmEmail: string | undefined;
+}
+
+export const AWS_KEYS = [
+  "region",
+  "vpcId",
+  "subnetIds",
+  "vpcCidr",
+  "clientCidrs",
+  "instanceClass",
+  "multiAz",
+  "storageGiB",
+  "storageIops",
+  "storageThroughputMiBs",
+  "poolerImage",
+  "cacheEngine",
+  "alarmEmail",
+] as const;
+
+/** Regions in which RDS for PostgreSQL has the classes of this project's table. */
+const REGIONS = [
+  "af-south-1 ap-east-1 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2 ap-southeast-1 ap-southeast-2",
+  "ap-southeast-3 ap-southeast-4 ca-central-1 ca-west-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1 eu-south-2",
+  "eu-west-1 eu-west-2 eu-west-3 il-central-1 me-central-1 me-south-1 sa-east-1 us-east-1 us-east-2 us-west-1 us-west-2",
+]
+  .join(" ")
+  .split(" ");
+
+function list(source: ConfigSource, key: string): string[] {
+  const value = json(source, key) ?? [];
+  if (!Array.isArray(value) || !value.every((one) => typeof one === "string")) {
+    throw wrong(key, source(key) ?? "", 'a list such as ["one", "two"]');
+  }
+  return value as string[];
+}
+
+function matching(source: ConfigSource, key: string, pattern: RegExp, wanted: string): string | undefined {
+  const text = source(key);
+  if (text !== undefined && !pattern.test(text)) throw wrong(key, text, wanted);
+  return text;
+}
+
+/** gp3's limits on RDS (AWS, "Amazon RDS DB instance storage"). */
+const GP3 = { from: 400, iops: [12_000, 64_000], throughput: [500, 4000], iopsPerMiBs: 4 } as const;
+
+/** Refuses storage that AWS would refuse, whatever the stage's size. Throws a UserError that says what would do. */
+export function checkStorage(storageGiB: number, iops: number | undefined, throughput: number | undefined): void {
+  if (iops === undefined && throughput === undefined) return;
+  if (storageGiB < GP3.from) {
+    throw new UserError(
+      `gp3 volumes under ${GP3.from} GiB take no storageIops and no storageThroughputMiBs of their own; this one has ${storageGiB} GiB`,
+      `remove them, or set cgraph:storageGiB to ${GP3.from} or more`,
+    );
+  }
+  const [wantedIops, wantedThroughput] = [iops ?? GP3.iops[0], throughput ?? GP3.throughput[0]];
+  if (wantedIops < wantedThroughput * GP3.iopsPerMiBs) {
+    throw new UserError(
+      `gp3 gives at most a MiB/s for each ${GP3.iopsPerMiBs} IOPS: ${wantedThroughput} MiB/s need ${wantedThroughput * GP3.iopsPerMiBs} IOPS, not ${wantedIops}`,
+      "raise cgraph:storageIops or lower cgraph:storageThroughputMiBs",
+    );
+  }
+}
+
+/** Reads what the target aws needs. Throws a UserError that names key, value and what is allowed. */
+export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConfig {
+  const region = source("region") ?? "us-east-1";
+  if (!REGIONS.includes(region)) throw wrong("region", region, `a region of RDS: ${REGIONS.join(", ")}`);
+  const instanceClass = source("instanceClass");
+  if (instanceClass !== undefined) classNamed(instanceClass, RDS_CLASSES);
+  const vpcId = matching(source, "vpcId", /^vpc-[0-9a-f]+$/, "the id of a VPC, vpc-…");
+  const subnetIds = list(source, "subnetIds");
+  if (vpcId === undefined ? subnetIds.length > 0 : subnetIds.length < 2) {
+    throw new UserError(
+      vpcId === undefined
+        ? "cgraph:subnetIds is given without cgraph:vpcId"
+        : `cgraph:vpcId is given with ${subnetIds.length} private subnets in cgraph:subnetIds; a database needs two, in two zones`,
+      `name both: pulumi config set --path 'cgraph:subnetIds[0]' subnet-…`,
+    );
+  }
+  const vpcCidr = checkCidr("vpcCidr", source("vpcCidr") ?? "10.20.0.0/16", 16, 24);
+  const clientCidrs = list(source, "clientCidrs").map((cidr) => checkCidr("clientCidrs", cidr, 8, 32));
+  checkNoOverlap(vpcId === undefined ? [vpcCidr, ...clientCidrs] : clientCidrs);
+  return {
+    region,
+    vpcId,
+    subnetIds,
+    vpcCidr,
+    clientCidrs,
+    instanceClass,
+    multiAz: oneOf(source, "multiAz", ["true", "false"] as const, stage > 1 ? "true" : "false") === "true",
+    storageGiB: optional(source, "storageGiB", 20, 65_536),
+    storageIops: optional(source, "storageIops", ...GP3.iops),
+    storageThroughputMiBs: optional(source, "storageThroughputMiBs", ...GP3.throughput),
+    poolerImage: source("poolerImage") ?? "cgraph-services",
+    cacheEngine: oneOf(source, "cacheEngine", ["valkey", "redis"] as const, "valkey"),
+    alarmEmail: matching(source, "alarmEmail", /^[^@\s]+@[^@\s]+$/, "an e-mail address"),
+  };
+}

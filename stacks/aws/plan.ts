@@ -1,0 +1,168 @@
+/** What a stage consists of on AWS, as plain data: no Pulumi in it. */
+import type { Hardware } from "../../tuning/hardware.ts";
+import { checkPools, poolSizeThatFits } from "../../tuning/pools.ts";
+import { tunePostgres } from "../../tuning/postgresql.ts";
+import { type RdsParameter, renderRdsParameters } from "../../tuning/rds.ts";
+import type { Settings } from "../../tuning/setting.ts";
+import type { StackConfig } from "../config.ts";
+import { GUIDE, type StageNumber } from "../guide.ts";
+import { type CacheNode, chooseCacheNode } from "./cacheNodes.ts";
+import { type ServerClass, chooseClass, classNamed } from "./classes.ts";
+import { checkStorage } from "./config.ts";
+
+/** One RDS instance. Its name says where it is, never its role: a promotion renames nothing. */
+export interface AwsNode {
+  readonly name: string;
+  readonly role: "primary" | "replica";
+  /** Index of its availability zone. */
+  readonly zone: number;
+  readonly class: ServerClass;
+  readonly multiAz: boolean;
+  readonly storageGiB: number;
+  /** Up to which it grows by itself. */
+  readonly maxStorageGiB: number;
+  /** Above gp3's baseline; undefined: the baseline. */
+  readonly storageIops: number | undefined;
+  readonly storageThroughputMiBs: number | undefined;
+  readonly settings: Settings;
+  readonly parameters: readonly RdsParameter[];
+}
+
+export interface AwsCache {
+  readonly engine: "valkey" | "redis";
+  readonly node: CacheNode;
+  /** Nodes: a primary and its replicas, in different zones. */
+  readonly nodes: number;
+}
+
+/** PgBouncer on Fargate. */
+export interface AwsPool {
+  readonly image: string;
+  /** Tasks at the least, over the zones, and at the most. */
+  readonly tasks: number;
+  readonly maxTasks: number;
+  /** Of each task: 1024 units are a CPU. */
+  readonly cpuUnits: number;
+  readonly memoryMiB: number;
+  readonly maxClientConnections: number;
+  readonly poolSize: number;
+  readonly reserveSize: number;
+}
+
+export interface AwsPlan {
+  readonly stage: StageNumber;
+  readonly target: "aws";
+  readonly nodes: readonly AwsNode[];
+  readonly pool: AwsPool | undefined;
+  readonly cache: AwsCache | undefined;
+  readonly notes: readonly string[];
+}
+
+/** Zones over which servers are spread. */
+export const ZONES = 3;
+const CACHE_NODES = 2;
+/** One may fail, or be replaced, without a client noticing more than a reconnect. */
+const LEAST_TASKS = 2;
+const RESERVE_SIZE = 5;
+/** Connections beside the pools: LISTEN, schema changes, monitoring, the next move. */
+const DIRECT_CONNECTIONS = 20;
+
+/** The stage's pools: all tasks that there may be, together, fit on the primary. */
+function planPool(config: StackConfig, maxConnections: number, notes: string[]): AwsPool | undefined {
+  const figures = GUIDE[config.stage].pool?.value;
+  if (!figures) return undefined;
+  const tasks = Math.max(LEAST_TASKS, config.poolers ?? figures.instances);
+  const maxTasks = tasks * 2;
+  const fitting = poolSizeThatFits({
+    pools: maxTasks,
+    reserveSize: RESERVE_SIZE,
+    directConnections: DIRECT_CONNECTIONS,
+    maxConnections,
+  });
+  const poolSize = config.poolSize ?? Math.min(figures.defaultPoolSize, fitting);
+  checkPools(
+    [
+      { name: `${maxTasks} tasks' writes`, connections: maxTasks * (poolSize + RESERVE_SIZE) },
+      { name: "direct", connections: DIRECT_CONNECTIONS },
+    ],
+    maxConnections,
+  );
+  if (config.poolSize === undefined && poolSize < figures.defaultPoolSize) {
+    notes.push(
+      `up to ${maxTasks} poolers share ${maxConnections} connections: each has a pool of ${poolSize} instead of ${figures.defaultPoolSize}`,
+    );
+  }
+  return {
+    image: config.aws.poolerImage,
+    tasks,
+    maxTasks,
+    cpuUnits: 512,
+    memoryMiB: 1024,
+    maxClientConnections: figures.maxClientConnections,
+    poolSize,
+    reserveSize: RESERVE_SIZE,
+  };
+}
+
+/**
+ * The servers of a stack's stage on AWS. Throws a UserError where no class is large enough, or storage or settings do not
+ * go together.
+ */
+export function planAws(config: StackConfig): AwsPlan {
+  const figures = GUIDE[config.stage];
+  const { aws } = config;
+  const wanted = figures.serverSize.value;
+  const replicas = config.replicas ?? figures.replicasPerPrimary.value;
+  // One that is busy all day would pay for credits: burstable classes serve the first stage.
+  const serverClass = aws.instanceClass
+    ? classNamed(aws.instanceClass)
+    : chooseClass({ ...wanted, burstable: config.stage === 1 });
+  const storageGiB = aws.storageGiB ?? wanted.diskGiB;
+  checkStorage(storageGiB, aws.storageIops, aws.storageThroughputMiBs);
+  const hardware: Hardware = { ...serverClass, diskGiB: storageGiB, storage: { kind: "ssd" } };
+  const settings = tunePostgres({
+    hardware,
+    // Any server may be a replica tomorrow.
+    role: config.stage > 1 ? "replica" : "primary",
+    postgresMajor: config.postgresVersion,
+    maxConnections: config.maxConnections ?? figures.maxConnections.value,
+    ...(config.stage > 1 ? { cronDatabase: "cgraph_production" } : {}),
+    overrides: config.settings,
+  });
+  const parameters = renderRdsParameters(settings);
+  const nodes = Array.from({ length: 1 + replicas }, (_, index): AwsNode => ({
+    name: `pg${index}`,
+    role: index === 0 ? "primary" : "replica",
+    zone: index % ZONES,
+    class: serverClass,
+    multiAz: index === 0 && aws.multiAz,
+    storageGiB,
+    maxStorageGiB: Math.min(65_536, storageGiB * 4),
+    storageIops: aws.storageIops,
+    storageThroughputMiBs: aws.storageThroughputMiBs,
+    settings,
+    parameters,
+  }));
+  const notes: string[] = [];
+  const pool = planPool(config, Number(settings["max_connections"]?.value), notes);
+  const bigger = serverClass.cpus > wanted.cpus || serverClass.memoryMiB > wanted.memoryMiB;
+  if (bigger) {
+    notes.push(
+      `stage ${config.stage} asks for ${wanted.cpus} CPUs and ${wanted.memoryMiB} MiB; the cheapest class that has them is ${serverClass.name} with ${serverClass.cpus} and ${serverClass.memoryMiB} MiB, and settings to match`,
+    );
+  }
+  return {
+    stage: config.stage,
+    target: "aws",
+    nodes,
+    pool,
+    cache: figures.cache.value
+      ? {
+          engine: aws.cacheEngine,
+          node: chooseCacheNode(config.cacheMemoryMiB ?? Math.floor(wanted.memoryMiB / 8)),
+          nodes: CACHE_NODES,
+        }
+      : undefined,
+    notes,
+  };
+}

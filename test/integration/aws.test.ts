@@ -1,0 +1,239 @@
+import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Change, changeOf, verdictOf } from "../../scripts/lib/changes.ts";
+import { type Planned, violations } from "../../scripts/lib/policy.ts";
+import { type OfflineStack, withOfflineStack } from "../../scripts/offline/workspace.ts";
+import { costOf } from "../../stacks/aws/cost.ts";
+import { planAws } from "../../stacks/aws/plan.ts";
+import { alarmCount } from "../../stacks/aws/stage.ts";
+import { readConfig } from "../../stacks/config.ts";
+import { cgraph, cgraphOk } from "../support/cli.ts";
+
+interface Resource extends Planned {
+  readonly name: string;
+  readonly id?: string;
+  readonly retainOnDelete?: boolean;
+}
+
+const RDS = "aws:rds/instance:Instance";
+
+/** The real plugin plans; only what would call AWS is answered by the stand-in. One stack moves from stage to stage. */
+let offline: OfflineStack;
+let finished: () => void;
+let closed: Promise<unknown>;
+
+beforeAll(async () => {
+  const done = new Promise<void>((resolve) => (finished = resolve));
+  await new Promise<void>((opened, failed) => {
+    closed = withOfflineStack("test-aws", async (made) => {
+      offline = made;
+      opened();
+      await done;
+    });
+    closed.catch(failed);
+  });
+});
+afterAll(async () => {
+  finished();
+  await closed;
+});
+
+const configure = (values: Record<string, string>): Promise<void> => offline.configure({ target: "aws", ...values });
+
+async function plan(): Promise<{ changes: Change[]; warnings: string[] }> {
+  const changes: Change[] = [];
+  const warnings: string[] = [];
+  const onEvent = (event: EngineEvent): void => {
+    const change = changeOf(event);
+    if (change) changes.push(change);
+    const { severity, message } = event.diagnosticEvent ?? {};
+    if (message !== undefined && (severity === "warning" || severity === "error")) warnings.push(message);
+  };
+  await offline.stack.preview({ onEvent });
+  return { changes, warnings };
+}
+
+async function resources(stack: Stack): Promise<Resource[]> {
+  const { deployment } = (await stack.exportStack()) as { deployment: { resources: Resource[] } };
+  return deployment.resources.map((one) => ({
+    ...one,
+    name: one.urn.split("::").at(-1) ?? "",
+    protect: one.protect === true,
+  }));
+}
+
+const inputsOf = (all: readonly Resource[], type: string, name: string): Readonly<Record<string, unknown>> => {
+  const found = all.find((one) => one.type === type && one.name === name);
+  if (!found) throw new Error(`no ${type} ${name}`);
+  return found.inputs;
+};
+
+describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
+  let before: Change[];
+  let all: Resource[];
+
+  it("is planned by the real plugin without an error or a warning, and touches no data", async () => {
+    await configure({ stage: String(stage) });
+    const { changes, warnings } = await plan();
+    before = changes;
+    expect(warnings).toEqual([]);
+    const stateful = changes.filter((change) => change.stateful && change.op !== "create");
+    expect(stateful.map(({ op }) => op)).toEqual(stateful.map(() => "update"));
+    expect(verdictOf(changes)).not.toBe("unsafe");
+    expect(changes.length).toBeGreaterThan(0);
+  });
+
+  it("shows no change once it is there", async () => {
+    await offline.stack.up();
+    all = await resources(offline.stack);
+    expect(await plan()).toEqual({ changes: [], warnings: [] });
+    expect(before.length).toBeGreaterThan(0);
+  });
+
+  it("has the servers, classes and storage of the stage", () => {
+    const { nodes } = planAws(readConfig((key) => ({ target: "aws", stage: String(stage) })[key]));
+    expect(
+      all
+        .filter(({ type }) => type === RDS)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(nodes.map(({ name }) => name));
+    const primary = inputsOf(all, RDS, "pg0");
+    expect(primary).toMatchObject({
+      instanceClass: nodes[0]?.class.name,
+      allocatedStorage: nodes[0]?.storageGiB,
+      maxAllocatedStorage: nodes[0]?.maxStorageGiB,
+      storageType: "gp3",
+      storageEncrypted: true,
+      publiclyAccessible: false,
+      multiAz: stage > 1,
+      backupRetentionPeriod: 7,
+      deletionProtection: true,
+      skipFinalSnapshot: false,
+      engineVersion: "17",
+      dbName: "cgraph_production",
+      iamDatabaseAuthenticationEnabled: true,
+      enabledCloudwatchLogsExports: ["postgresql", "upgrade"],
+    });
+    // Below 400 GiB gp3 takes no numbers of its own; above, its baseline is enough.
+    expect(primary["iops"]).toBeUndefined();
+    expect(primary["storageThroughput"]).toBeUndefined();
+    for (const { name } of nodes.slice(1)) {
+      const replica = inputsOf(all, RDS, name);
+      expect(replica["replicateSourceDb"], name).toBe("cgraph-test-aws-pg0");
+      for (const key of ["username", "password", "dbName", "allocatedStorage", "backupRetentionPeriod"]) {
+        expect(replica[key], `${name} ${key}`).toBeUndefined();
+      }
+    }
+  });
+
+  it("gives every server its tuned parameters, for the family of its version", () => {
+    const { nodes } = planAws(readConfig((key) => ({ target: "aws", stage: String(stage) })[key]));
+    for (const node of nodes) {
+      const group = inputsOf(all, "aws:rds/parameterGroup:ParameterGroup", `${node.name}-parameters`);
+      expect(group["family"]).toBe("postgres17");
+      expect(group["parameters"]).toEqual(node.parameters);
+    }
+  });
+
+  it("lets in only those who join the clients' group, keeps every rule, and keeps what holds data", () => {
+    const rules = all.filter(({ type }) => type === "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule");
+    expect(rules.map(({ inputs }) => inputs["fromPort"]).sort()).toEqual(stage < 3 ? [5432] : [5432, 6379]);
+    for (const { inputs } of rules) expect(inputs["referencedSecurityGroupId"]).toMatch(/^clients-/);
+    expect(violations(all)).toEqual([]);
+    for (const one of all.filter(({ type }) => [RDS, "aws:kms/key:Key"].includes(type))) {
+      expect({ name: one.name, protect: one.protect }).toEqual({ name: one.name, protect: true });
+    }
+  });
+
+  it("has an alarm for each watch of each server, warning and critical, and counts them in the cost", () => {
+    const planned = planAws(readConfig((key) => ({ target: "aws", stage: String(stage) })[key]));
+    const alarms = all.filter(({ type }) => type === "aws:cloudwatch/metricAlarm:MetricAlarm");
+    expect(alarms).toHaveLength(alarmCount(planned));
+    const connections = Number(planned.nodes[0]?.settings["max_connections"]?.value);
+    expect(inputsOf(all, "aws:cloudwatch/metricAlarm:MetricAlarm", "pg0-connections-warning")["threshold"]).toBe(
+      connections * 0.7,
+    );
+    for (const { inputs } of alarms) expect((inputs["alarmActions"] as string[])[0]).toMatch(/^arn:aws:/);
+    expect(costOf(planned, alarms.length).find(({ part }) => part === "monitoring")?.what).toContain(
+      `${alarms.length} alarms`,
+    );
+  });
+});
+
+describe("what the real plugin says of a change", () => {
+  it("that a database which is no longer encrypted would be replaced: refused", async () => {
+    const { deployment, ...rest } = await offline.stack.exportStack();
+    // As if the instance had been made without encryption.
+    const changed = JSON.parse(JSON.stringify(deployment)) as {
+      resources: {
+        urn: string;
+        type: string;
+        inputs: Record<string, unknown>;
+        outputs: Record<string, unknown>;
+        protect?: boolean;
+      }[];
+    };
+    for (const one of changed.resources.filter(({ type, urn }) => type === RDS && urn.endsWith("::pg0"))) {
+      one.outputs["storageEncrypted"] = false;
+      one.inputs["storageEncrypted"] = false;
+      one.protect = false;
+    }
+    await offline.stack.importStack({ ...rest, deployment: changed });
+    const changes: Change[] = [];
+    await offline.stack
+      .preview({
+        onEvent: (event) => {
+          const change = changeOf(event);
+          if (change) changes.push(change);
+        },
+      })
+      .catch(() => undefined);
+    expect(changes.find(({ urn }) => urn.endsWith("::pg0"))?.op).toBe("replace");
+    expect(verdictOf(changes)).toBe("unsafe");
+    await offline.stack.importStack({ ...rest, deployment });
+  });
+});
+
+describe("preview --offline", () => {
+  it("tells a move with its cost, and says that data would go where it would", async () => {
+    const up = JSON.parse(
+      await cgraphOk(
+        "preview",
+        "--target",
+        "aws",
+        "--offline",
+        "--stage",
+        "2",
+        "--from",
+        "1",
+        "--stack",
+        "test-plan",
+        "--json",
+      ),
+    ) as { from: number; to: number; verdict: string; cost: { usdPerMonth: number; usdPerMonthNow: number } };
+    expect(up).toMatchObject({ from: 1, to: 2 });
+    expect(up.verdict).not.toBe("unsafe");
+    expect(up.cost.usdPerMonth).toBeGreaterThan(up.cost.usdPerMonthNow);
+    const down = await cgraph([
+      "preview",
+      "--target",
+      "aws",
+      "--offline",
+      "--stage",
+      "1",
+      "--from",
+      "2",
+      "--stack",
+      "test-plan",
+    ]);
+    expect(down.code).toBe(3);
+    expect(down.stdout).toContain("unsafe: REFUSED");
+  });
+
+  it("refuses what AWS would refuse before it starts anything", async () => {
+    const { code, stderr } = await cgraph(["preview", "--target", "docker", "--offline", "--stack", "test-plan"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("--offline plans AWS only");
+  });
+});
