@@ -1,10 +1,10 @@
 /** How long writes pause when a server is lost or handed over, under load through the pool. */
-import { clusterMembers, currentPrimary, isLeader, patroni, settle } from "../scripts/lib/cluster.ts";
+import { clusterMembers, currentPrimary, settle, superuserSql } from "../scripts/lib/cluster.ts";
 import { switchover } from "../scripts/lib/switchover.ts";
 import type { NodeOutput, StackValues } from "../stacks/outputs.ts";
 import { cgraphOk, setConfig } from "../test/support/cli.ts";
 import { docker } from "./docker.ts";
-import { WriteLoad } from "./load.ts";
+import { WriteLoad, parseLsn } from "./load.ts";
 import type { Report } from "./report.ts";
 import { type BenchStack, asOwner, withStack } from "./stack.ts";
 
@@ -72,19 +72,17 @@ const TABLE = "bench_failover";
 /** Writes must go on again within this time, or the run fails. */
 const LIMIT_MS = 120_000;
 
+/** The history of the timeline that a server is on, as PostgreSQL keeps it: each line one that was left, and where. */
+const HISTORY = `SELECT pg_read_file('pg_wal/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.history')`;
+
 /** Bytes of WAL that had been acknowledged, but are not on the new primary's timeline. */
 async function lostBytes(values: StackValues, lastAcknowledged: bigint): Promise<number> {
-  const primary = await currentPrimary(values);
-  // The new primary writes the timeline that it has left into the history a moment after it has left it.
-  for (let tries = 0; tries < 100; tries++) {
-    const timeline = (await clusterMembers(values)).find(isLeader)?.timeline ?? 0;
-    const { text } = await patroni(primary.container, "GET", "/history");
-    // [timeline, position in bytes, reason, when, who]
-    const left = (JSON.parse(text) as [number, number][]).find(([old]) => old === timeline - 1);
-    if (left) return Math.max(0, Number(lastAcknowledged - BigInt(left[1])));
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  throw new Error("the history does not tell where the new timeline begins");
+  const { container } = await currentPrimary(values);
+  const lines = (await superuserSql(container, HISTORY)).split("\n").filter((line) => line.trim() !== "");
+  // timeline, position, reason
+  const left = lines.at(-1)?.split("\t")[1];
+  if (left === undefined) throw new Error("the history does not tell where the new timeline begins");
+  return Math.max(0, Number(lastAcknowledged - parseLsn(left)));
 }
 
 async function once(event: Event, stack: BenchStack, clients: number): Promise<Outcome> {

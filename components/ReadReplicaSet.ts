@@ -35,7 +35,7 @@ export class ReadReplicaSet<Args extends ReadReplicaSetArgs> extends pulumi.Comp
 
   #make(args: ReadReplicaSetArgs): (RdsServer | PostgresServer)[] {
     if ("target" in args) {
-      const { nodes, target: _, ...common } = args;
+      const { nodes, ...common } = args;
       return nodes.map((node) => rdsReplica({ ...common, node }, this));
     }
     const { nodes, cluster, ...common } = args;

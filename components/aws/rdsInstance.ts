@@ -1,5 +1,5 @@
 import * as rds from "@pulumi/aws/rds/index.js";
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import type { AwsNode } from "../../stacks/aws/plan.ts";
 import type { PostgresMajor } from "../../tuning/hardware.ts";
 import { DATABASE } from "../roles.ts";

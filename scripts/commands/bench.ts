@@ -72,7 +72,7 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
   pool: {
     runs: 3,
     measure: async (runs, quick) =>
-      (await import("../../bench/pool.ts")).benchPool({ runs, seconds: quick ? 3 : 10, onProgress: note }),
+      (await import("../../bench/pool.ts")).benchPool({ runs, seconds: quick ? 6 : 10, onProgress: note }),
   },
   reads: {
     runs: 5,

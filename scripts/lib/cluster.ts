@@ -20,6 +20,9 @@ export interface Member {
 export const isCluster = (values: StackValues): boolean => values.services.some(({ kind }) => kind === "etcd");
 export const isLeader = (member: Member): boolean => member.role === "leader" || member.role === "standby_leader";
 export const isServing = (member: Member): boolean => ["running", "streaming"].includes(member.state);
+/** A primary that runs, or a replica that receives what the primary writes: one that merely runs may be far behind. */
+export const isInStep = (member: Member): boolean =>
+  isLeader(member) ? isServing(member) : member.state === "streaming";
 
 const TLS = "/run/cgraph-tls";
 
@@ -110,11 +113,11 @@ export const superuserSql = (container: string, sql: string, database = "postgre
     sql,
   ]).then((text) => text.trim());
 
-/** Servers that do not serve yet, with what they do. */
+/** Servers that are not in step yet, with what they do. */
 function unsettled(values: StackValues, members: readonly Member[]): string[] {
   const waiting = values.nodes.flatMap((node) => {
     const member = members.find((one) => one.name === node.name);
-    return member && isServing(member) ? [] : [`${node.name} ${member?.state ?? "starting"}`];
+    return member && isInStep(member) ? [] : [`${node.name} ${member?.state ?? "starting"}`];
   });
   return members.some(isLeader) ? waiting : ["no primary yet", ...waiting];
 }

@@ -1,7 +1,7 @@
 /** Restarting servers one after the other, the primary last and only after it has handed over. */
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { clusterMembers, currentPrimary, isServing, patroni, settle, superuserSql } from "./cluster.ts";
+import { clusterMembers, currentPrimary, isInStep, patroni, settle, superuserSql } from "./cluster.ts";
 import { step } from "./progress.ts";
 import { switchover } from "./switchover.ts";
 
@@ -23,7 +23,7 @@ async function restartNode(values: StackValues, node: NodeOutput): Promise<void>
     for (let tries = 0; tries < 600; tries++) {
       const member = (await clusterMembers(values)).find(({ name }) => name === node.name);
       // A replica is back when it follows again.
-      if (member && isServing(member) && (member.role === "leader" || member.state === "streaming")) {
+      if (member && isInStep(member)) {
         return { value: undefined, done: "back" };
       }
       await new Promise((resolve) => setTimeout(resolve, 200));

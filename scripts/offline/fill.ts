@@ -7,9 +7,11 @@ export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 8);
 
 /** What other resources refer to. Any other text has rules of its own, which a guess would break: it is left out. */
-const REFERENCE = /(arn|id|identifier|name|url|endpoint|address|dns\w*|zone)$/i;
+const REFERENCE = /(arn|arnSuffix|id|identifier|name|url|endpoint|address|dns\w*|zone)$/i;
 
 function text(key: string, name: string, urn: string): string | undefined {
+  // AWS's default; the real plugin reads it when it compares.
+  if (key === "policy") return "{}";
   if (!REFERENCE.test(key)) return undefined;
   if (/arn$/i.test(key)) return `arn:aws:standin:us-east-1:123456789012:${name}-${digest(urn + key)}`;
   if (/endpoint|address|dns/i.test(key)) return `${name}.standin.internal`;
@@ -17,9 +19,42 @@ function text(key: string, name: string, urn: string): string | undefined {
 }
 
 /**
+ * Versions of the real plugin's own state, where it has changed them: a state without its version would be taken for one
+ * of the first, and be brought up to date with values that were right then.
+ */
+const SCHEMA_VERSIONS: Readonly<Record<string, string>> = {
+  "aws:cloudwatch/metricAlarm:MetricAlarm": "1",
+  "aws:ec2/securityGroup:SecurityGroup": "1",
+  "aws:ec2/subnet:Subnet": "1",
+  "aws:ec2/vpc:Vpc": "1",
+  "aws:ecs/service:Service": "1",
+  "aws:ecs/taskDefinition:TaskDefinition": "1",
+  "aws:elasticache/replicationGroup:ReplicationGroup": "3",
+  "aws:rds/instance:Instance": "2",
+};
+
+function meta(planned: unknown, type: string): string | undefined {
+  const version = SCHEMA_VERSIONS[type];
+  if (version === undefined) return undefined;
+  const before = typeof planned === "string" ? (JSON.parse(planned) as Record<string, unknown>) : {};
+  return JSON.stringify({ ...before, schema_version: version });
+}
+
+/** A value without its parts that are not known. */
+function known(value: unknown): unknown {
+  if (Array.isArray(value)) return value.filter((one) => one !== UNKNOWN).map(known);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, one]) => one !== UNKNOWN)
+      .map(([key, one]) => [key, known(one)]),
+  );
+}
+
+/**
  * A resource's planned properties with every unknown one filled in: text that looks like AWS's, by the property's name and
- * its type in the plugin's schema, the same each time. A value in which only a part is unknown is left out, as are kinds
- * that cannot be guessed. Plain inputs that the plan leaves out (`false` where the default is `true`) are kept.
+ * its type in the plugin's schema, the same each time. Unknown parts of a value are left out, as are kinds that cannot be
+ * guessed. Plain inputs that the plan leaves out (`false` where the default is `true`) are kept.
  */
 export function fillPlanned(
   planned: Readonly<Record<string, unknown>>,
@@ -33,10 +68,10 @@ export function fillPlanned(
   );
   for (const [key, value] of Object.entries(planned)) {
     if (value !== UNKNOWN) {
-      if (!JSON.stringify(value).includes(UNKNOWN)) filled[key] = value;
+      filled[key] = known(value);
       continue;
     }
-    const type = properties[key]?.type ?? "string";
+    const type = properties[key]?.type;
     if (type === "string") {
       const guess = text(key, name, urn);
       if (guess !== undefined) filled[key] = guess;
@@ -45,5 +80,7 @@ export function fillPlanned(
     else if (type === "array") filled[key] = [];
     else if (type === "object") filled[key] = {};
   }
+  const ownState = meta(planned["__meta"], urn.split("::")[2]?.split("$").at(-1) ?? "");
+  if (ownState !== undefined) filled["__meta"] = ownState;
   return filled;
 }

@@ -115,7 +115,7 @@ function carryOut(operation: "create" | "update", answer: "CreateResponse" | "Up
           const given = planned.getId();
           const name = urn.split("::").at(-1) ?? "";
           const made = `${name}-${createHash("sha256").update(urn).digest("hex").slice(0, 8)}`;
-          const id = given && given !== UNKNOWN ? given : String(values["id"] ?? made);
+          const id = given && given !== UNKNOWN ? given : typeof values["id"] === "string" ? values["id"] : made;
           response.setId(id);
           values["id"] = id;
         }

@@ -43,7 +43,7 @@ export type OfflineConfig = Readonly<Record<string, string>>;
 
 export interface OfflineStack {
   /** Sets configuration keys; those that it had before stay. */
-  configure(config: OfflineConfig): Promise<void>;
+  readonly configure: (config: OfflineConfig) => Promise<void>;
   readonly stack: Stack;
 }
 

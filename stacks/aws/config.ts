@@ -67,7 +67,7 @@ function list(source: ConfigSource, key: string): string[] {
   if (!Array.isArray(value) || !value.every((one) => typeof one === "string")) {
     throw wrong(key, source(key) ?? "", 'a list such as ["one", "two"]');
   }
-  return value as string[];
+  return value;
 }
 
 function matching(source: ConfigSource, key: string, pattern: RegExp, wanted: string): string | undefined {

@@ -15,6 +15,12 @@ interface Resource extends Planned {
   readonly retainOnDelete?: boolean;
 }
 
+/** A resource as a stack's export has it. */
+interface Exported extends Omit<Resource, "protect"> {
+  readonly outputs: Readonly<Record<string, unknown>>;
+  readonly protect?: boolean;
+}
+
 const RDS = "aws:rds/instance:Instance";
 
 /** The real plugin plans; only what would call AWS is answered by the stand-in. One stack moves from stage to stage. */
@@ -54,11 +60,11 @@ async function plan(): Promise<{ changes: Change[]; warnings: string[] }> {
 }
 
 async function resources(stack: Stack): Promise<Resource[]> {
-  const { deployment } = (await stack.exportStack()) as { deployment: { resources: Resource[] } };
-  return deployment.resources.map((one) => ({
+  const { resources: made } = (await stack.exportStack()).deployment as { resources: Exported[] };
+  return made.map((one) => ({
     ...one,
     name: one.urn.split("::").at(-1) ?? "",
-    protect: one.protect === true,
+    protect: Boolean(one.protect),
   }));
 }
 
@@ -163,23 +169,20 @@ describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
 
 describe("what the real plugin says of a change", () => {
   it("that a database which is no longer encrypted would be replaced: refused", async () => {
-    const { deployment, ...rest } = await offline.stack.exportStack();
+    const exported = await offline.stack.exportStack();
     // As if the instance had been made without encryption.
-    const changed = JSON.parse(JSON.stringify(deployment)) as {
-      resources: {
-        urn: string;
-        type: string;
-        inputs: Record<string, unknown>;
-        outputs: Record<string, unknown>;
-        protect?: boolean;
-      }[];
-    };
-    for (const one of changed.resources.filter(({ type, urn }) => type === RDS && urn.endsWith("::pg0"))) {
-      one.outputs["storageEncrypted"] = false;
-      one.inputs["storageEncrypted"] = false;
-      one.protect = false;
-    }
-    await offline.stack.importStack({ ...rest, deployment: changed });
+    const deployment = exported.deployment as { resources: Exported[] };
+    const unencrypted = deployment.resources.map((one) =>
+      one.type === RDS && one.urn.endsWith("::pg0")
+        ? {
+            ...one,
+            inputs: { ...one.inputs, storageEncrypted: false },
+            outputs: { ...one.outputs, storageEncrypted: false },
+            protect: false,
+          }
+        : one,
+    );
+    await offline.stack.importStack({ ...exported, deployment: { ...deployment, resources: unencrypted } });
     const changes: Change[] = [];
     await offline.stack
       .preview({
@@ -191,7 +194,7 @@ describe("what the real plugin says of a change", () => {
       .catch(() => undefined);
     expect(changes.find(({ urn }) => urn.endsWith("::pg0"))?.op).toBe("replace");
     expect(verdictOf(changes)).toBe("unsafe");
-    await offline.stack.importStack({ ...rest, deployment });
+    await offline.stack.importStack(exported);
   });
 });
 
