@@ -79,7 +79,7 @@ export class WriteLoad {
           await connection.connect();
         }
         const { rows } = await connection.query<{ lsn: string }>(
-          `INSERT INTO ${this.#table} (client, n) VALUES ($1, $2) RETURNING pg_current_wal_lsn()::text AS lsn`,
+          `INSERT INTO ${this.#table} (client, n) VALUES ($1, $2) RETURNING pg_current_wal_insert_lsn()::text AS lsn`,
           [client, n],
         );
         this.#acknowledge(client, n, parseLsn(rows[0]?.lsn ?? "0/0"));

@@ -22,6 +22,9 @@ interface Rule {
 const isReplica = ({ inputs }: Planned): boolean => inputs["replicateSourceDb"] !== undefined;
 const isEverywhere = (cidr: unknown): boolean => cidr === "0.0.0.0/0" || cidr === "::/0";
 
+/** Some properties come as text: AWS has a third value for them, which is none at all. */
+const isOn = (value: unknown): boolean => value === true || value === "true";
+
 interface Parameter {
   readonly name: string;
   readonly value: string;
@@ -64,7 +67,7 @@ const RULES: readonly Rule[] = [
   {
     type: "aws:elasticache/replicationGroup:ReplicationGroup",
     rule: "a cache is encrypted, where it lies and on its way",
-    broken: ({ inputs }) => inputs["atRestEncryptionEnabled"] !== true || inputs["transitEncryptionEnabled"] !== true,
+    broken: ({ inputs }) => !isOn(inputs["atRestEncryptionEnabled"]) || !isOn(inputs["transitEncryptionEnabled"]),
   },
   {
     type: "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",

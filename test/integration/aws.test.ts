@@ -7,6 +7,7 @@ import { costOf } from "../../stacks/aws/cost.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { alarmCount } from "../../stacks/aws/stage.ts";
 import { readConfig } from "../../stacks/config.ts";
+import type { RdsParameter } from "../../tuning/rds.ts";
 import { cgraph, cgraphOk } from "../support/cli.ts";
 
 interface Resource extends Planned {
@@ -138,18 +139,56 @@ describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
     for (const node of nodes) {
       const group = inputsOf(all, "aws:rds/parameterGroup:ParameterGroup", `${node.name}-parameters`);
       expect(group["family"]).toBe("postgres17");
-      expect(group["parameters"]).toEqual(node.parameters);
+      const parameters = (group["parameters"] as RdsParameter[]).map(({ name, value, applyMethod }) => ({
+        name,
+        value,
+        applyMethod,
+      }));
+      expect(parameters).toEqual(node.parameters);
     }
   });
 
   it("lets in only those who join the clients' group, keeps every rule, and keeps what holds data", () => {
     const rules = all.filter(({ type }) => type === "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule");
-    expect(rules.map(({ inputs }) => inputs["fromPort"]).sort()).toEqual(stage < 3 ? [5432] : [5432, 6379]);
-    for (const { inputs } of rules) expect(inputs["referencedSecurityGroupId"]).toMatch(/^clients-/);
+    // Of AWS's own services, the database, the pool and the cache; the pool's tasks take their balancer's calls only.
+    const ports = rules.map(
+      ({ name, inputs }) => `${name} ${String(inputs["referencedSecurityGroupId"]).split("-")[0]}`,
+    );
+    expect(ports.sort()).toEqual(
+      [
+        ...(stage > 2 ? ["cache-6379-0 clients"] : []),
+        "database-5432-0 clients",
+        ...(stage > 1 ? ["endpoints-443-0 clients", "pool-6432-0 clients", "pool-tasks-6432-0 pool"] : []),
+      ].sort(),
+    );
     expect(violations(all)).toEqual([]);
     for (const one of all.filter(({ type }) => [RDS, "aws:kms/key:Key"].includes(type))) {
       expect({ name: one.name, protect: one.protect }).toEqual({ name: one.name, protect: true });
     }
+  });
+
+  it("runs the pool over the zones from stage 2 on, with verifiers and no password", () => {
+    const { pool } = planAws(readConfig((key) => ({ target: "aws", stage: String(stage) })[key]));
+    expect(pool === undefined).toBe(stage === 1);
+    if (!pool) {
+      expect(all.filter(({ type }) => type.startsWith("aws:ecs/"))).toEqual([]);
+      return;
+    }
+    const task = inputsOf(all, "aws:ecs/taskDefinition:TaskDefinition", "pool");
+    const [container] = JSON.parse(task["containerDefinitions"] as string) as {
+      stopTimeout: number;
+      secrets: { name: string }[];
+    }[];
+    expect(container?.stopTimeout).toBe(120);
+    expect(container?.secrets.map(({ name }) => name)).toEqual(["CGRAPH_PGBOUNCER_INI", "CGRAPH_USERLIST"]);
+    expect(inputsOf(all, "aws:ecs/service:Service", "pool")).toMatchObject({
+      desiredCount: pool.tasks,
+      launchType: "FARGATE",
+      deploymentMinimumHealthyPercent: 100,
+    });
+    const balancer = inputsOf(all, "aws:lb/loadBalancer:LoadBalancer", "pool");
+    expect(balancer).toMatchObject({ internal: true, loadBalancerType: "network" });
+    expect(balancer["subnets"]).toHaveLength(3);
   });
 
   it("has an alarm for each watch of each server, warning and critical, and counts them in the cost", () => {
