@@ -110,8 +110,12 @@ function drawPanel(panel: ChartPanel, series: number, offset: number): string {
   const barWidth = Math.min(56, (groupWidth * 0.8) / series);
   panel.groups.forEach(({ title, note, bars }, position) => {
     const centre = LEFT + groupWidth * (position + 0.5);
-    const left = centre - (barWidth * series) / 2;
-    bars.forEach((bar, index) => bar && parts.push(drawBar(bar, index, left + index * barWidth + 2, barWidth - 4, y)));
+    // Only what was measured takes room, so that a lone bar stands over its title.
+    const drawn = bars.flatMap((bar, index) => (bar ? [{ bar, index }] : []));
+    const left = centre - (barWidth * drawn.length) / 2;
+    drawn.forEach(({ bar, index }, place) =>
+      parts.push(drawBar(bar, index, left + place * barWidth + 2, barWidth - 4, y)),
+    );
     parts.push(text(centre, bottomY + 19, title, "label", "middle"));
     if (note !== undefined) parts.push(text(centre, bottomY + 36, note, "small", "middle"));
   });

@@ -20,19 +20,20 @@ const TAKES_WRITES = String.raw`(?s)^HTTP/1\.. 200 .*"role": "primary"`;
 const ANSWERS_200 = String.raw`^HTTP/1\.. 200 `;
 
 /**
- * haproxy.cfg. Patroni's REST interface says who is primary and which replicas are near enough; a server that no longer
- * is what it was loses its connections at once, so that no client writes to a former primary.
+ * haproxy.cfg. Patroni's REST interface says who is primary and which replicas are near enough. A former primary loses its
+ * connections at once, so that no client writes to it. A replica that falls behind gets no new ones, and keeps those it
+ * has: cutting them would be an error for whoever reads. The pools let go of theirs within `server_lifetime`.
  */
 export function haproxyConf({ nodes, poolers, maxReadLagBytes, maxConnections }: HaproxyArgs): string {
   const servers = nodes
     .map((node) => `  server ${node} ${node}:5432 check port 8008 check-ssl verify required verifyhost ${node}`)
     .join("\n");
-  const backend = (name: string, uri: string, expected: string): string => `backend ${name}
+  const backend = (name: string, uri: string, expected: string, connections: string): string => `backend ${name}
   balance leastconn
   option tcp-check
   tcp-check send "GET ${uri} HTTP/1.0\\r\\n\\r\\n"
   tcp-check expect rstring '${expected}'
-  default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions ca-file /run/cgraph-tls/ca.crt resolvers docker init-addr last,libc,none
+  default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 ${connections} ca-file /run/cgraph-tls/ca.crt resolvers docker init-addr last,libc,none
 ${servers}
 `;
   return `global
@@ -72,8 +73,8 @@ frontend read
   use_backend replicas if { nbsrv(replicas) gt 0 }
   default_backend primary
 
-${backend("primary", "/primary", TAKES_WRITES)}
-${backend("replicas", `/replica?lag=${maxReadLagBytes}`, ANSWERS_200)}
+${backend("primary", "/primary", TAKES_WRITES, "on-marked-down shutdown-sessions")}
+${backend("replicas", `/replica?lag=${maxReadLagBytes}`, ANSWERS_200, "tcp-ut 10s")}
 frontend pool
   bind :${ROUTES.pool}
   default_backend poolers

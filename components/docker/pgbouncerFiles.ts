@@ -67,6 +67,7 @@ ${auth === "query" ? `server_tls_sslmode = verify-full\nserver_tls_ca_file = ${T
 server_login_retry = 1
 server_connect_timeout = 5
 server_idle_timeout = 300
+server_lifetime = 120
 query_wait_timeout = 60
 tcp_keepidle = 30
 tcp_keepintvl = 10

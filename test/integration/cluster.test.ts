@@ -79,6 +79,16 @@ describe("a setting of a single server", () => {
   });
 });
 
+describe("a single server", () => {
+  it("has nobody to hand over to", async () => {
+    for (const command of ["switchover", "failover"]) {
+      const { code, stderr } = await cgraph([command, "--stack", stack]);
+      expect(code).toBe(3);
+      expect(stderr).toContain("is a single server");
+    }
+  });
+});
+
 describe("stage 2", () => {
   it("takes over stage 1's data as it is, behind the same URL", async () => {
     const url = env["DATABASE_DIRECT_URL"];
@@ -188,6 +198,7 @@ describe("stage 2", () => {
     await settle(values);
     const members = await clusterMembers(values);
     expect(members.find(({ name }) => name === from)).toMatchObject({ role: "replica", state: "streaming" });
+    expect(await preview()).toMatchObject({ changes: [], verdict: "none" });
   });
 
   it("fails over when the postgres process is killed", async () => {

@@ -178,6 +178,9 @@ describe("HAProxy, PgBouncer and Redis", () => {
     expect(text).toContain("GET /replica?lag=5 HTTP/1.0");
     // A leader that is still being promoted answers 200 as well.
     expect(text).toMatch(/GET \/primary [^]*?expect rstring '[^']*200 \.\*"role": "primary"'/);
+    // Whoever reads from a replica that falls behind is not cut off.
+    expect(text.match(/on-marked-down shutdown-sessions/g)).toHaveLength(1);
+    expect(text.slice(text.indexOf("backend replicas"))).not.toContain("shutdown-sessions");
     expect(text).toMatch(/use_backend replicas if \{ nbsrv\(replicas\) gt 0 \}\n {2}default_backend primary/);
     expect(text.match(/server pg1 pg1:5432 check port 8008 check-ssl verify required verifyhost pg1/g)).toHaveLength(2);
   });
