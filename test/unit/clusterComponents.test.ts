@@ -180,7 +180,7 @@ describe("HAProxy, PgBouncer and Redis", () => {
     expect(text).toMatch(/GET \/primary [^]*?expect rstring '[^']*200 \.\*"role": "primary"'/);
     // Whoever reads from a replica that falls behind is not cut off.
     expect(text.match(/on-marked-down shutdown-sessions/g)).toHaveLength(1);
-    expect(text.slice(text.indexOf("backend replicas"))).not.toContain("shutdown-sessions");
+    expect(text.slice(text.indexOf("\nbackend replicas"))).not.toContain("shutdown-sessions");
     expect(text).toMatch(/use_backend replicas if \{ nbsrv\(replicas\) gt 0 \}\n {2}default_backend primary/);
     expect(text.match(/server pg1 pg1:5432 check port 8008 check-ssl verify required verifyhost pg1/g)).toHaveLength(2);
   });
