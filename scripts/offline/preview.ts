@@ -7,7 +7,7 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import type { Preview, PreviewFlags } from "../commands/preview.ts";
 import { type Change, changeOf, resourceName, verdictOf } from "../lib/changes.ts";
 import { type Planned, violations } from "../lib/policy.ts";
-import { step } from "../lib/progress.ts";
+import { note, step } from "../lib/progress.ts";
 import { readStackConfig } from "../lib/stackConfig.ts";
 import { setUp } from "../setup/steps.ts";
 import { withOfflineStack } from "./workspace.ts";
@@ -80,6 +80,7 @@ export async function previewOffline(flags: PreviewFlags): Promise<Preview> {
       EXIT.refused,
     );
   }
+  for (const text of plan.notes) note(`  note: ${text}`);
   return {
     from: from?.config.stage ?? 0,
     to: to.config.stage,

@@ -86,7 +86,11 @@ export function costOf(plan: AwsPlan, alarms: number): CostLine[] {
       what: `${alarms} alarms, a dashboard`,
       usdPerMonth: alarms * PRICES.alarm + PRICES.dashboard,
     },
-    { part: "security", what: "a key, the administrator's secret", usdPerMonth: PRICES.key + PRICES.secret },
+    {
+      part: "security",
+      what: pool ? "a key, the secrets of administrator and pool" : "a key, the administrator's secret",
+      usdPerMonth: PRICES.key + PRICES.secret * (pool ? 2 : 1),
+    },
   ];
 }
 
