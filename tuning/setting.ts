@@ -51,6 +51,16 @@ const RESTART = new Set([
 /** Whether changing the setting of this name needs a restart. */
 export const needsRestart = (name: string): boolean => RESTART.has(name);
 
+/** A setting by its name, as an entry of Settings. */
+export function setting(
+  name: string,
+  value: Setting["value"],
+  unit: Unit | undefined,
+  reason: string,
+): [string, Setting] {
+  return [name, { value, ...(unit ? { unit } : {}), restart: needsRestart(name), reason }];
+}
+
 const FACTORS: Readonly<Record<Unit, number>> = {
   B: 1,
   kB: 1024,
