@@ -3,12 +3,13 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import {
   type Member,
+  type PatroniAnswer,
   clusterMembers,
   currentPrimary,
   isCluster,
   isLeader,
   isServing,
-  patroni,
+  preparePatroni,
   superuserSql,
 } from "./cluster.ts";
 import { docker } from "./docker.ts";
@@ -82,12 +83,18 @@ export async function switchover(values: StackValues, wanted?: string): Promise<
   return step(`switchover from ${from.name} to ${candidate.name}`, async () => {
     // Its shutdown checkpoint then has little left to write.
     await superuserSql(from.container, "CHECKPOINT");
+    const body = { leader: from.name, candidate: candidate.name };
+    const request = preparePatroni(from.container, "/switchover", body, 60);
     const pools = new PoolPause(values);
-    await pools.begin();
-    let answer: Promise<{ status: number; text: string }>;
+    let answer: Promise<PatroniAnswer>;
     try {
-      const request = { leader: from.name, candidate: candidate.name };
-      answer = patroni(from.container, "POST", "/switchover", request, 60);
+      await pools.begin();
+    } catch (error) {
+      request.drop();
+      throw error;
+    }
+    try {
+      answer = request.send();
       // Patroni answers a while after the fact; a refusal comes at once.
       const refusal = answer.then((result) => {
         if (result.status !== 200) throw refused(result);
@@ -107,7 +114,7 @@ export async function switchover(values: StackValues, wanted?: string): Promise<
   });
 }
 
-const refused = ({ status, text }: { status: number; text: string }): UserError =>
+const refused = ({ status, text }: PatroniAnswer): UserError =>
   new UserError(`Patroni did not switch over: ${text || status}`, "see ./cgraph-db status", EXIT.failed);
 
 /** Waits until the router sends writes to this server. */

@@ -150,6 +150,9 @@ func main() {
 	// Names and shapes that the official plugin overrides: ours must too, or the npm package's types do not fit.
 	info.Resources["aws_elasticache_replication_group"].Fields = map[string]*tfbridge.SchemaInfo{
 		"replication_group_id": tfbridge.AutoName("replicationGroupId", 40, "-"),
+		// Text in Terraform, where it may be none at all.
+		"at_rest_encryption_enabled": {Type: "boolean"},
+		"auto_minor_version_upgrade": {Type: "boolean"},
 	}
 	info.Resources["aws_elasticache_user"].Fields = map[string]*tfbridge.SchemaInfo{
 		"user_id": tfbridge.AutoName("userId", 40, "-"),
