@@ -65,7 +65,7 @@ client_tls_key_file = ${TLS}/server.key
 client_tls_ca_file = ${TLS}/ca.crt
 ${auth === "query" ? `server_tls_sslmode = verify-full\nserver_tls_ca_file = ${TLS}/ca.crt` : "server_tls_sslmode = require"}
 server_login_retry = 1
-server_connect_timeout = 5
+server_connect_timeout = 3
 server_idle_timeout = 300
 server_lifetime = 120
 query_wait_timeout = 60
