@@ -33,12 +33,11 @@ async function mostConnections(stack: BenchStack, work: () => Promise<PgbenchFig
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   })();
-  try {
-    return { ...(await work()), most: () => most };
-  } finally {
+  const figures = await work().finally(() => {
     running = false;
-    await watching;
-  }
+    return watching;
+  });
+  return { ...figures, most };
 }
 
 /** `bench pool`: throughput, 99th percentile and server connections, at 50 and at 1000 clients. */
@@ -62,7 +61,7 @@ export function benchPool({ runs, seconds, onProgress }: PoolOptions): Promise<R
               }),
             );
             const key = `${workload.name} ${clients} ${series.name}`;
-            const figures = { tps: found.transactionsPerSecond, p99: found.p99Ms, connections: found.most() };
+            const figures = { tps: found.transactionsPerSecond, p99: found.p99Ms, connections: found.most };
             all.set(key, [...(all.get(key) ?? []), figures]);
             onProgress(
               `round ${round}, ${workload.name}, ${clients} clients ${series.name}: ${Math.round(figures.tps)} tx/s, p99 ${figures.p99.toFixed(1)} ms, ${figures.connections} server connections`,

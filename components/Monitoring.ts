@@ -3,8 +3,9 @@ import * as sns from "@pulumi/aws/sns/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsNode } from "../stacks/aws/plan.ts";
 import { ALERTS } from "../stacks/guide.ts";
-import { type AwsSite, awsName } from "./aws/AwsSite.ts";
+import type { AwsSite } from "./aws/AwsSite.ts";
 import { dashboardBody } from "./aws/dashboard.ts";
+import { awsName } from "./aws/names.ts";
 import type { RdsServer } from "./aws/rdsInstance.ts";
 
 export interface MonitoringArgs {

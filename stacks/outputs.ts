@@ -69,7 +69,8 @@ export interface StackValues {
   readonly cachePassword: string | null;
 }
 
-type Promised<T> = T extends readonly (infer U)[] ? pulumi.Input<readonly pulumi.Input<U>[]> : pulumi.Input<T>;
+/** A plain value as the program gives it: known when what it names has been made. */
+export type Promised<T> = T extends readonly (infer U)[] ? pulumi.Input<readonly pulumi.Input<U>[]> : pulumi.Input<T>;
 export type StackOutputs = { readonly [K in keyof StackValues]: Promised<StackValues[K]> };
 
 /** One server's output, from its plan, its container, and where clients reach it. */

@@ -1,6 +1,7 @@
 import * as kms from "@pulumi/aws/kms/index.js";
 import { Provider, type ProviderArgs } from "@pulumi/aws/provider.js";
 import * as pulumi from "@pulumi/pulumi";
+import { awsName } from "./names.ts";
 import { Network } from "./Network.ts";
 
 export interface AwsSiteArgs {
@@ -14,9 +15,6 @@ export interface AwsSiteArgs {
   /** Addresses outside of the VPC that may connect. */
   readonly clientCidrs: readonly string[];
 }
-
-/** Names of what a stack has on AWS: `cgraph-production-pg0`. */
-export const awsName = (stack: string, ...parts: readonly string[]): string => ["cgraph", stack, ...parts].join("-");
 
 /** What all of a stack's parts in one region share: the provider, the network, the key that encrypts them. */
 export class AwsSite extends pulumi.ComponentResource {

@@ -2,16 +2,14 @@ import * as iam from "@pulumi/aws/iam/index.js";
 import * as rds from "@pulumi/aws/rds/index.js";
 import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
 import * as pulumi from "@pulumi/pulumi";
-import { type AwsSite, awsName } from "./AwsSite.ts";
+import type { AwsSite } from "./AwsSite.ts";
+import { ADMINISTRATOR, awsName } from "./names.ts";
 
 export interface DatabasePlaceArgs {
   readonly site: AwsSite;
   /** Secret. */
   readonly administratorPassword: pulumi.Output<string>;
 }
-
-/** The administrator's name on RDS; the application's roles are made by it. */
-export const ADMINISTRATOR = "cgraph_admin";
 
 /** What a stack's RDS instances in one region share: subnets, who may connect, the role of their monitoring, the secret. */
 export class DatabasePlace extends pulumi.ComponentResource {

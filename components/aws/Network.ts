@@ -3,7 +3,7 @@ import * as vpc from "@pulumi/aws/vpc/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import { subnetCidrs } from "../../stacks/aws/cidr.ts";
 import { ENDPOINT_ZONES, GATEWAY_SERVICES, INTERFACE_SERVICES } from "../../stacks/aws/services.ts";
-import { awsName } from "./AwsSite.ts";
+import { awsName } from "./names.ts";
 
 export type NetworkArgs = {
   readonly stack: string;

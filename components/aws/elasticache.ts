@@ -1,7 +1,8 @@
 import * as elasticache from "@pulumi/aws/elasticache/index.js";
 import type * as pulumi from "@pulumi/pulumi";
 import type { AwsCache } from "../../stacks/aws/plan.ts";
-import { type AwsSite, awsName } from "./AwsSite.ts";
+import type { AwsSite } from "./AwsSite.ts";
+import { awsName } from "./names.ts";
 
 export interface ElastiCacheArgs {
   readonly target: "aws";

@@ -10,7 +10,8 @@ import type { Credentials } from "../Credentials.ts";
 import { pgbouncerIni, scramUserlist } from "../docker/pgbouncerFiles.ts";
 import type { RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
-import { type AwsSite, awsName } from "./AwsSite.ts";
+import type { AwsSite } from "./AwsSite.ts";
+import { awsName } from "./names.ts";
 import type { RdsServer } from "./rdsInstance.ts";
 
 export interface PgbouncerServiceArgs {

@@ -3,8 +3,9 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { AwsNode } from "../../stacks/aws/plan.ts";
 import type { PostgresMajor } from "../../tuning/hardware.ts";
 import { DATABASE } from "../roles.ts";
-import { type AwsSite, awsName } from "./AwsSite.ts";
-import { ADMINISTRATOR, type DatabasePlace } from "./DatabasePlace.ts";
+import type { AwsSite } from "./AwsSite.ts";
+import type { DatabasePlace } from "./DatabasePlace.ts";
+import { ADMINISTRATOR, awsName } from "./names.ts";
 
 export interface RdsArgs {
   readonly site: AwsSite;

@@ -1,7 +1,7 @@
 /** What a stack on AWS tells the commands that operate it. */
-import type * as pulumi from "@pulumi/pulumi";
 import type { RoleName } from "../../components/roles.ts";
 import type { StageNumber } from "../guide.ts";
+import type { Promised } from "../outputs.ts";
 import type { CostLine } from "./cost.ts";
 
 export interface AwsNodeOutput {
@@ -41,5 +41,4 @@ export interface AwsStackValues {
   readonly cachePassword: string | null;
 }
 
-type Promised<T> = T extends readonly (infer U)[] ? pulumi.Input<readonly pulumi.Input<U>[]> : pulumi.Input<T>;
 export type AwsStackOutputs = { readonly [K in keyof AwsStackValues]: Promised<AwsStackValues[K]> };
