@@ -1,76 +1,67 @@
 import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
 import * as sns from "@pulumi/aws/sns/index.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { AwsNode } from "../stacks/aws/plan.ts";
-import { ALERTS } from "../stacks/guide.ts";
+import {
+  type Figure,
+  OWN_NAMESPACE,
+  PERIODS,
+  PERIOD_SECONDS,
+  SEVERITIES,
+  SLOW_BY_SEVERITY,
+  type Severity,
+  type Watch,
+  slowMetric,
+  watchesOf,
+} from "../stacks/aws/alarms.ts";
+import type { AwsPlan } from "../stacks/aws/plan.ts";
 import type { AwsSite } from "./aws/AwsSite.ts";
 import { dashboardBody } from "./aws/dashboard.ts";
+import { databaseCheck } from "./aws/databaseCheck.ts";
 import { awsName } from "./aws/names.ts";
 import type { RdsServer } from "./aws/rdsInstance.ts";
+import { slowStatements } from "./aws/slowStatements.ts";
 
 export interface MonitoringArgs {
   readonly site: AwsSite;
-  readonly nodes: readonly AwsNode[];
+  readonly plan: AwsPlan;
   readonly servers: readonly RdsServer[];
   /** Who hears of alarms by e-mail. */
   readonly email: string | undefined;
 }
 
-const GiB = 1024 ** 3;
+const metric = ({ namespace, metric: metricName, dimensions, statistic }: Figure) => ({
+  namespace,
+  metricName,
+  dimensions: { ...dimensions },
+  stat: statistic,
+  period: PERIOD_SECONDS,
+});
 
-/** One figure of a server that CloudWatch watches, with the guide's two thresholds. */
-export interface Watch {
-  readonly name: string;
-  readonly metric: string;
-  readonly bad: "above" | "below";
-  readonly warning: number;
-  readonly critical: number;
+/** What an alarm looks at: one figure, or an expression over several. */
+function subject(watch: Watch, severity: Severity): Partial<cloudwatch.MetricAlarmArgs> {
+  if ("metric" in watch.of) {
+    const { namespace, metric: metricName, dimensions, statistic } = watch.of;
+    return { namespace, metricName, dimensions: { ...dimensions }, statistic, period: PERIOD_SECONDS };
+  }
+  const { formula, figures } = watch.of[severity];
+  return {
+    metricQueries: [
+      ...Object.entries(figures).map(([id, figure]) => ({ id, metric: metric(figure), returnData: false })),
+      { id: "watched", expression: formula, label: watch.name, returnData: true },
+    ],
+  };
 }
 
-function threshold(metric: string): { warning: number; critical: number } {
-  const found = ALERTS.value.find((one) => one.metric === metric);
-  if (!found) throw new Error(`the guide has no threshold for ${metric}`);
-  return found;
-}
-
-/** What of the guide's table CloudWatch itself knows of a server, in its own units. */
-export function watchesOf(node: AwsNode): Watch[] {
-  const connections = Number(node.settings["max_connections"]?.value);
-  const [use, disk] = [threshold("connection_utilization"), threshold("disk_usage")];
-  const free = (percentUsed: number): number => Math.round(((100 - percentUsed) / 100) * node.storageGiB * GiB);
-  return [
-    {
-      name: "connections",
-      metric: "DatabaseConnections",
-      bad: "above",
-      warning: Math.floor((connections * use.warning) / 100),
-      critical: Math.floor((connections * use.critical) / 100),
-    },
-    {
-      name: "disk",
-      metric: "FreeStorageSpace",
-      bad: "below",
-      warning: free(disk.warning),
-      critical: free(disk.critical),
-    },
-    { name: "cpu", metric: "CPUUtilization", bad: "above", warning: 80, critical: 95 },
-    // Seconds: CloudWatch knows no bytes of lag. At a megabyte of WAL a second these are the guide's 1 MB and 100 MB.
-    ...(node.role === "replica"
-      ? [{ name: "lag", metric: "ReplicaLag", bad: "above" as const, warning: 1, critical: 100 }]
-      : []),
-    // A slot that nobody reads keeps WAL until the disk is full; a transaction id that wraps around stops the server.
-    { name: "slot", metric: "OldestReplicationSlotLag", bad: "above", warning: GiB, critical: 10 * GiB },
-    { name: "xid", metric: "MaximumUsedTransactionIDs", bad: "above", warning: 500e6, critical: 1000e6 },
-  ];
-}
-
-/** Alarms for every server to one topic, warning and critical, and a dashboard. */
+/**
+ * Alarms to one topic, warning and critical, for every row of the guide's table; what CloudWatch cannot see comes from a
+ * scheduled check, from the poolers, and from counting slow statements in the servers' logs. And a dashboard.
+ */
 export class Monitoring extends pulumi.ComponentResource {
   readonly topicArn: pulumi.Output<string>;
 
   constructor(name: string, args: MonitoringArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:monitoring:Monitoring", name, {}, opts);
-    const { site, nodes, servers } = args;
+    const { site, plan, servers } = args;
     const child = { parent: this };
     const topic = new sns.Topic(
       "alarms",
@@ -81,42 +72,55 @@ export class Monitoring extends pulumi.ComponentResource {
     if (args.email !== undefined) {
       new sns.TopicSubscription("alarms-email", { topic: topic.arn, protocol: "email", endpoint: args.email }, child);
     }
-    nodes.forEach((node, index) => {
-      const server = servers[index];
-      if (!server) throw new Error(`${node.name} has no server`);
-      for (const watch of watchesOf(node)) {
-        for (const severity of ["warning", "critical"] as const) {
-          new cloudwatch.MetricAlarm(
-            `${node.name}-${watch.name}-${severity}`,
-            {
-              name: awsName(site.stack, node.name, watch.name, severity),
-              alarmDescription: `${watch.metric} of ${node.name}: ${severity}`,
-              namespace: "AWS/RDS",
-              metricName: watch.metric,
-              dimensions: { DBInstanceIdentifier: server.identifier },
-              statistic: "Average",
-              period: 60,
-              evaluationPeriods: 5,
-              comparisonOperator: watch.bad === "above" ? "GreaterThanThreshold" : "LessThanThreshold",
-              threshold: watch[severity],
-              // A server that says nothing at all is in trouble; one without slots has no lag of theirs to tell.
-              treatMissingData:
-                watch.name === "slot" ? "notBreaching" : severity === "critical" ? "breaching" : "missing",
-              alarmActions: [topic.arn],
-              okActions: [topic.arn],
+    databaseCheck(site, servers, this);
+    for (const server of servers) {
+      for (const severity of SEVERITIES) {
+        new cloudwatch.LogMetricFilter(
+          `${server.name}-slow-${severity}`,
+          {
+            name: awsName(site.stack, server.name, "slow", severity),
+            logGroupName: server.logGroupName,
+            pattern: slowStatements(SLOW_BY_SEVERITY[severity]),
+            metricTransformation: {
+              name: slowMetric(`${site.stack}-${server.name}`, severity),
+              namespace: OWN_NAMESPACE,
+              value: "1",
             },
-            child,
-          );
-        }
+          },
+          child,
+        );
       }
-    });
+    }
+    const identifier = (server: string): string => awsName(site.stack, server);
+    for (const watch of watchesOf(site.stack, plan, identifier)) {
+      for (const severity of SEVERITIES) {
+        new cloudwatch.MetricAlarm(
+          `${watch.name}-${severity}`,
+          {
+            name: awsName(site.stack, watch.name, severity),
+            alarmDescription: `${watch.name}: ${watch.description}`,
+            ...subject(watch, severity),
+            evaluationPeriods: PERIODS,
+            comparisonOperator: watch.bad === "above" ? "GreaterThanThreshold" : "LessThanThreshold",
+            threshold: watch[severity],
+            treatMissingData:
+              watch.missing === "well" ? "notBreaching" : severity === "critical" ? "breaching" : "missing",
+            alarmActions: [topic.arn],
+            okActions: [topic.arn],
+          },
+          child,
+        );
+      }
+    }
     new cloudwatch.Dashboard(
       "dashboard",
       {
         dashboardName: awsName(site.stack),
-        dashboardBody: pulumi
-          .all(servers.map(({ identifier }) => identifier))
-          .apply((identifiers) => dashboardBody(site.region, identifiers)),
+        dashboardBody: dashboardBody(
+          site.region,
+          site.stack,
+          plan.nodes.map((node) => ({ name: node.name, identifier: identifier(node.name) })),
+        ),
       },
       child,
     );

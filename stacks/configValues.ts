@@ -30,6 +30,9 @@ export function oneOf<T extends string>(source: ConfigSource, key: string, allow
   return found;
 }
 
+export const flag = (source: ConfigSource, key: string, byDefault: boolean): boolean =>
+  oneOf(source, key, ["true", "false"] as const, byDefault ? "true" : "false") === "true";
+
 export function json(source: ConfigSource, key: string): unknown {
   const text = source(key);
   if (text === undefined) return undefined;

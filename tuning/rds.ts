@@ -44,6 +44,14 @@ export const MANAGED_BY_RDS: Readonly<Record<string, string>> = {
 };
 
 /**
+ * Settings whose value of ours RDS computes from whatever class the server starts on, where the user has not set them: a
+ * fixed number that fits the next class would keep a server from starting that reboots before it has got it.
+ */
+export const COMPUTED_BY_RDS: Readonly<Record<string, string>> = {
+  shared_buffers: "a quarter of the class's memory, {DBInstanceClassMemory/32768}",
+};
+
+/**
  * What the family's defaults say, in the parameter group's words, for every setting of ours whose value can meet it: RDS's
  * own where it has one, else PostgreSQL's. A parameter that is written with its default value shows a difference for ever.
  */
@@ -94,11 +102,11 @@ export function rdsText(name: string, setting: Setting): string {
 
 /**
  * The parameter group of a server: what differs from the family's defaults, by name. `rds.logical_replication` is on from
- * the first day, because it is static: a later move would have to reboot for it.
+ * the first day, because it is static: a later move would have to reboot for it. `chosen`: settings of the user's own.
  */
-export function renderRdsParameters(settings: Settings): RdsParameter[] {
+export function renderRdsParameters(settings: Settings, chosen: readonly string[] = []): RdsParameter[] {
   const own = Object.entries(settings)
-    .filter(([name]) => !(name in MANAGED_BY_RDS))
+    .filter(([name]) => !(name in MANAGED_BY_RDS) && (!(name in COMPUTED_BY_RDS) || chosen.includes(name)))
     .map(([name, setting]): RdsParameter => ({
       name,
       value: rdsText(name, setting),

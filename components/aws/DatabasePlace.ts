@@ -4,6 +4,7 @@ import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsSite } from "./AwsSite.ts";
 import { ADMINISTRATOR, awsName } from "./names.ts";
+import { assumedBy } from "./policies.ts";
 
 export interface DatabasePlaceArgs {
   readonly site: AwsSite;
@@ -35,12 +36,7 @@ export class DatabasePlace extends pulumi.ComponentResource {
     const role = new iam.Role(
       "database-monitoring",
       {
-        assumeRolePolicy: JSON.stringify({
-          Version: "2012-10-17",
-          Statement: [
-            { Effect: "Allow", Principal: { Service: "monitoring.rds.amazonaws.com" }, Action: "sts:AssumeRole" },
-          ],
-        }),
+        assumeRolePolicy: assumedBy("monitoring.rds.amazonaws.com"),
       },
       child,
     );

@@ -2,7 +2,7 @@ import * as ec2 from "@pulumi/aws/ec2/index.js";
 import * as vpc from "@pulumi/aws/vpc/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import { subnetCidrs } from "../../stacks/aws/cidr.ts";
-import { ENDPOINT_ZONES, GATEWAY_SERVICES, INTERFACE_SERVICES } from "../../stacks/aws/services.ts";
+import type { Endpoints } from "../../stacks/aws/services.ts";
 import { awsName } from "./names.ts";
 
 export type NetworkArgs = {
@@ -145,13 +145,10 @@ export class Network extends pulumi.ComponentResource {
     return group;
   }
 
-  /**
-   * Ways to AWS's own services that stay within the VPC, which has no other way out. In an existing VPC they are its
-   * owner's to have.
-   */
-  serviceEndpoints(region: string): void {
+  /** Ways to AWS's own services that stay within the stack's own VPC, which has no other way out. */
+  serviceEndpoints(region: string, { interfaces, gateways }: Endpoints): void {
     const routes = this.#routeTableId;
-    if (routes === undefined) return;
+    if (routes === undefined || interfaces.length + gateways.length === 0) return;
     const group = this.securityGroup("endpoints", "AWS services", [{ port: 443, from: [this.clientGroupId] }]);
     const endpoint = (service: string, how: Partial<ec2.VpcEndpointArgs>): ec2.VpcEndpoint =>
       new ec2.VpcEndpoint(
@@ -164,12 +161,12 @@ export class Network extends pulumi.ComponentResource {
         },
         { parent: this },
       );
-    for (const service of GATEWAY_SERVICES) endpoint(service, { vpcEndpointType: "Gateway", routeTableIds: [routes] });
-    for (const service of INTERFACE_SERVICES) {
+    for (const service of gateways) endpoint(service, { vpcEndpointType: "Gateway", routeTableIds: [routes] });
+    for (const { service, zones } of interfaces) {
       endpoint(service, {
         vpcEndpointType: "Interface",
         privateDnsEnabled: true,
-        subnetIds: this.subnetIds.slice(0, ENDPOINT_ZONES),
+        subnetIds: this.subnetIds.slice(0, zones),
         securityGroupIds: [group.id],
       });
     }

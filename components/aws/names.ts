@@ -5,3 +5,9 @@ export const awsName = (stack: string, ...parts: readonly string[]): string => [
 
 /** The administrator's name on RDS; the application's roles are made by it. */
 export const ADMINISTRATOR = "cgraph_admin";
+
+/** The role of the scheduled check, which logs in with AWS's own tokens: it has no password. */
+export const CHECK_ROLE = "cgraph_check";
+
+/** The log group of an RDS instance's server log; the name is RDS's own. */
+export const serverLog = (identifier: string): string => `/aws/rds/instance/${identifier}/postgresql`;

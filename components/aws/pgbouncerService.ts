@@ -12,12 +12,15 @@ import type { RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import { awsName } from "./names.ts";
+import { assumedBy, readSecrets } from "./policies.ts";
 import type { RdsServer } from "./rdsInstance.ts";
 
 export interface PgbouncerServiceArgs {
   readonly target: "aws";
   readonly site: AwsSite;
   readonly pool: AwsPool;
+  /** Where the image is, with its tag. */
+  readonly image: pulumi.Input<string>;
   readonly credentials: Credentials;
   readonly primary: RdsServer;
   /** Who serves reads; empty: the primary. */
@@ -34,13 +37,7 @@ const PORT = 6432;
 /** Fargate's longest: tasks that end let their clients finish. */
 const DRAIN_SECONDS = 120;
 /** Whom the pools let in. RDS shows nobody its password hashes, so there is no asking for others. */
-const POOLED: readonly RoleName[] = ["cgraph", "cgraph_readonly", "cgraph_monitor"];
-
-const assumeRole = (service: string): string =>
-  JSON.stringify({
-    Version: "2012-10-17",
-    Statement: [{ Effect: "Allow", Principal: { Service: service }, Action: "sts:AssumeRole" }],
-  });
+export const POOLED: readonly RoleName[] = ["cgraph", "cgraph_readonly", "cgraph_monitor"];
 
 /** pgbouncer.ini and the user list in one secret: verifiers, no passwords, and who reads them is who runs the pool. */
 function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
@@ -79,7 +76,7 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
   const child = { parent };
   const { secret, version } = configuration(args, parent);
   const logs = new cloudwatch.LogGroup("pool", { name: `/cgraph/${stack}/pgbouncer`, retentionInDays: 30 }, child);
-  const execution = new iam.Role("pool-execution", { assumeRolePolicy: assumeRole("ecs-tasks.amazonaws.com") }, child);
+  const execution = new iam.Role("pool-execution", { assumeRolePolicy: assumedBy("ecs-tasks.amazonaws.com") }, child);
   new iam.RolePolicyAttachment(
     "pool-execution",
     {
@@ -92,15 +89,7 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
     "pool-secret",
     {
       role: execution.name,
-      policy: pulumi.all([secret.arn, site.keyArn]).apply(([secretArn, keyArn]) =>
-        JSON.stringify({
-          Version: "2012-10-17",
-          Statement: [
-            { Effect: "Allow", Action: "secretsmanager:GetSecretValue", Resource: secretArn },
-            { Effect: "Allow", Action: "kms:Decrypt", Resource: keyArn },
-          ],
-        }),
-      ),
+      policy: pulumi.all([secret.arn, site.keyArn]).apply(([secretArn, keyArn]) => readSecrets([secretArn], keyArn)),
     },
     child,
   );
@@ -120,12 +109,12 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
       executionRoleArn: execution.arn,
       containerDefinitions: pulumi
         // The version too: a changed configuration makes new tasks, which take over from the old ones.
-        .all([secret.arn, version.versionId, logs.name])
-        .apply(([secretArn, versionId, logGroup]) =>
+        .all([secret.arn, version.versionId, logs.name, args.image])
+        .apply(([secretArn, versionId, logGroup, image]) =>
           JSON.stringify([
             {
               name: "pgbouncer",
-              image: pool.image,
+              image,
               command: ["pgbouncer-from-environment"],
               essential: true,
               portMappings: [{ containerPort: PORT, protocol: "tcp" }],
@@ -133,6 +122,7 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
                 { name: "CGRAPH_SERVICE", value: "pgbouncer" },
                 { name: "CGRAPH_TLS_NAMES", value: "localhost" },
                 { name: "CGRAPH_CONFIG_VERSION", value: versionId },
+                { name: "CGRAPH_FIGURES_STACK", value: stack },
               ],
               secrets: [
                 { name: "CGRAPH_PGBOUNCER_INI", valueFrom: `${secretArn}:pgbouncerIni::` },

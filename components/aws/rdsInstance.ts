@@ -1,3 +1,4 @@
+import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
 import * as rds from "@pulumi/aws/rds/index.js";
 import type * as pulumi from "@pulumi/pulumi";
 import type { AwsNode } from "../../stacks/aws/plan.ts";
@@ -5,13 +6,15 @@ import type { PostgresMajor } from "../../tuning/hardware.ts";
 import { DATABASE } from "../roles.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import type { DatabasePlace } from "./DatabasePlace.ts";
-import { ADMINISTRATOR, awsName } from "./names.ts";
+import { ADMINISTRATOR, awsName, serverLog } from "./names.ts";
 
 export interface RdsArgs {
   readonly site: AwsSite;
   readonly place: DatabasePlace;
   readonly node: AwsNode;
   readonly postgresVersion: PostgresMajor;
+  /** What restarts the server is done at once; otherwise in its maintenance window. */
+  readonly applyImmediately: boolean;
 }
 
 export interface RdsPrimaryArgs extends RdsArgs {
@@ -33,6 +36,7 @@ export interface RdsServer {
   /** DNS name, without port. */
   readonly address: pulumi.Output<string>;
   readonly instance: rds.Instance;
+  readonly logGroupName: pulumi.Output<string>;
 }
 
 /** Its parameters. The family follows the version, and AWS wants a new group for it: the old one goes when it is free. */
@@ -47,6 +51,8 @@ function parameterGroup({ site, node, postgresVersion }: RdsArgs, parent: pulumi
     { parent },
   );
 }
+
+const LOG_DAYS = 30;
 
 /** What primaries and replicas have in common. */
 function common(args: RdsArgs, parent: pulumi.Resource) {
@@ -65,6 +71,8 @@ function common(args: RdsArgs, parent: pulumi.Resource) {
     multiAz: node.multiAz,
     parameterGroupName: parameterGroup(args, parent).name,
     iamDatabaseAuthenticationEnabled: true,
+    // What became of Performance Insights: this mode costs nothing and keeps a week.
+    databaseInsightsMode: "standard",
     performanceInsightsEnabled: true,
     performanceInsightsKmsKeyId: site.keyArn,
     performanceInsightsRetentionPeriod: 7,
@@ -74,6 +82,7 @@ function common(args: RdsArgs, parent: pulumi.Resource) {
     // Upgrades are ours to order: replicas first.
     autoMinorVersionUpgrade: false,
     maintenanceWindow: "sun:04:30-sun:05:30",
+    applyImmediately: args.applyImmediately,
     deletionProtection: true,
     copyTagsToSnapshot: true,
     caCertIdentifier: "rds-ca-rsa2048-g1",
@@ -82,9 +91,27 @@ function common(args: RdsArgs, parent: pulumi.Resource) {
 
 const KEPT = { protect: true, retainOnDelete: true } as const;
 
+/** The log that the server is going to write: ours before RDS makes it, so that it does not grow for ever. */
+function log({ site, node }: RdsArgs, parent: pulumi.Resource): cloudwatch.LogGroup {
+  return new cloudwatch.LogGroup(
+    `${node.name}-log`,
+    { name: serverLog(awsName(site.stack, node.name)), retentionInDays: LOG_DAYS },
+    { parent },
+  );
+}
+
+const describe = (name: string, instance: rds.Instance, logs: cloudwatch.LogGroup): RdsServer => ({
+  name,
+  identifier: instance.identifier,
+  address: instance.address,
+  instance,
+  logGroupName: logs.name,
+});
+
 /** The RDS instance that takes writes at first. */
 export function rdsPrimary(args: RdsPrimaryArgs, parent: pulumi.Resource): RdsServer {
   const { site, place, node } = args;
+  const logs = log(args, parent);
   const instance = new rds.Instance(
     node.name,
     {
@@ -103,15 +130,16 @@ export function rdsPrimary(args: RdsPrimaryArgs, parent: pulumi.Resource): RdsSe
       skipFinalSnapshot: false,
       finalSnapshotIdentifier: `${awsName(site.stack, node.name)}-final`,
     },
-    { parent, ...KEPT },
+    { parent, dependsOn: [logs], ...KEPT },
   );
-  return { name: node.name, identifier: instance.identifier, address: instance.address, instance };
+  return describe(node.name, instance, logs);
 }
 
 /** A replica: it takes user, password, database and backups from its source. */
 export function rdsReplica(args: RdsReplicaArgs, parent: pulumi.Resource): RdsServer {
   const { site, node, source } = args;
   const zone = site.network.zones?.[node.zone];
+  const logs = log(args, parent);
   const instance = new rds.Instance(
     node.name,
     {
@@ -121,7 +149,7 @@ export function rdsReplica(args: RdsReplicaArgs, parent: pulumi.Resource): RdsSe
       // AWS takes none of a replica.
       skipFinalSnapshot: true,
     },
-    { parent, ...KEPT },
+    { parent, dependsOn: [logs], ...KEPT },
   );
-  return { name: node.name, identifier: instance.identifier, address: instance.address, instance };
+  return describe(node.name, instance, logs);
 }

@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
-import { readFileSync, readdirSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
+import { contentHash } from "../contentHash.ts";
 
 const IMAGES = join(import.meta.dirname, "..", "..", "images");
 
@@ -36,20 +35,4 @@ export function buildImage(
     opts,
   );
   return { id: image.imageId, name };
-}
-
-/** First 12 hex digits of SHA-256 over the files of some folders (names, modes do not count) and build arguments. */
-export function contentHash(
-  root: string,
-  folders: readonly string[],
-  buildArgs: Readonly<Record<string, string>>,
-): string {
-  const hash = createHash("sha256").update(JSON.stringify(buildArgs));
-  const files = folders
-    .flatMap((folder) => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
-    .sort();
-  for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(join(root, file)));
-  return hash.digest("hex").slice(0, 12);
 }

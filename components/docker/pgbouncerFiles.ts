@@ -23,6 +23,8 @@ export interface PgbouncerArgs {
 }
 
 const TLS = "/run/cgraph-tls";
+/** In the image for AWS. */
+const RDS_AUTHORITIES = "/usr/local/share/cgraph/rds-ca.pem";
 const LOOK_UP = `auth_user = cgraph_pooler
 auth_dbname = ${DATABASE}
 auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
@@ -63,7 +65,8 @@ client_tls_sslmode = require
 client_tls_cert_file = ${TLS}/server.crt
 client_tls_key_file = ${TLS}/server.key
 client_tls_ca_file = ${TLS}/ca.crt
-${auth === "query" ? `server_tls_sslmode = verify-full\nserver_tls_ca_file = ${TLS}/ca.crt` : "server_tls_sslmode = require"}
+server_tls_sslmode = verify-full
+server_tls_ca_file = ${auth === "query" ? `${TLS}/ca.crt` : RDS_AUTHORITIES}
 server_login_retry = 1
 server_connect_timeout = 3
 server_idle_timeout = 300

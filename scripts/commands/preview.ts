@@ -2,16 +2,17 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
+import { type Change, resourceName } from "../../migration/change.ts";
+import { MEANING, effectOf, verdictOf } from "../../migration/verdict.ts";
 import { PRICES_AS_OF } from "../../stacks/aws/classes.ts";
-import type { CostLine } from "../../stacks/aws/cost.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
-import { type Change, changeOf, resourceName, verdictOf } from "../lib/changes.ts";
+import { type Cost, costOfConfig, planOf } from "../lib/plan.ts";
 import { print, printJson, table } from "../lib/print.ts";
-import { step } from "../lib/progress.ts";
-import { explainPulumi, openStack } from "../lib/stack.ts";
-import { checkTopology, checkedConfig, readStackConfig } from "../lib/stackConfig.ts";
-import { adoptDockerContext } from "../setup/engine.ts";
+import { openStack } from "../lib/stack.ts";
+import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
 import { stackConfigFile } from "../lib/stackFiles.ts";
+import { checkTarget } from "../lib/target.ts";
+import { adoptDockerContext } from "../setup/engine.ts";
 
 export interface PreviewFlags {
   readonly stack: string;
@@ -21,13 +22,6 @@ export interface PreviewFlags {
   readonly from?: string;
   readonly json?: boolean;
 }
-
-const MEANING = {
-  none: "nothing would change",
-  safe: "nothing restarts, no data is touched",
-  restarts: "servers restart: clients reconnect; no data is touched",
-  unsafe: "REFUSED: something that holds data would be deleted or replaced",
-} as const;
 
 /** A copy of the stack's configuration with other values, outside the repository: a preview writes nothing. */
 function configCopy(stack: string, changes: Readonly<Record<string, string>>): { file: string; remove: () => void } {
@@ -53,38 +47,24 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
     throw new UserError("--target and --from go with --offline", "add --offline, or set cgraph:target");
   }
   const wanted = flags.stage === undefined ? {} : { stage: flags.stage };
-  const before = readStackConfig(flags.stack);
+  const before = checkedConfig(flags.stack);
   const config = checkedConfig(flags.stack, wanted);
-  await adoptDockerContext();
+  if (config.target === "docker") await adoptDockerContext();
   await checkTopology(config);
   const stack = await openStack(flags.stack);
-  const changes: Change[] = [];
-  const messages: string[] = [];
+  await checkTarget(stack, config);
   const copy = flags.stage === undefined ? undefined : configCopy(flags.stack, wanted);
   try {
-    await step(`preview of stack ${flags.stack}`, async () => {
-      await stack.preview({
-        ...(copy ? { configFile: copy.file } : {}),
-        onEvent: (event) => {
-          const change = changeOf(event);
-          if (change) changes.push(change);
-          if (event.diagnosticEvent?.severity === "error") messages.push(event.diagnosticEvent.message.trim());
-        },
-      });
-      return { value: undefined, done: `${changes.length} changes` };
+    const { changes } = await planOf(`preview of stack ${flags.stack}`, stack, copy?.file);
+    return showPreview(flags, {
+      from: before.stage,
+      to: config.stage,
+      changes,
+      ...(config.target === "aws" ? { cost: costOfConfig(config), costNow: costOfConfig(before) } : {}),
     });
-  } catch (error) {
-    // A planned replacement of a protected resource is reported as an error; the difference is what was asked for.
-    const explained = explainPulumi(error, flags.stack);
-    if (verdictOf(changes) !== "unsafe") {
-      throw explained instanceof UserError
-        ? explained
-        : new UserError(messages.join("\n") || String(error), "mend what the message says", EXIT.failed);
-    }
   } finally {
     copy?.remove();
   }
-  return showPreview(flags, { from: Number(before["stage"] ?? 1), to: config.stage, changes });
 }
 
 /** What a preview has found. */
@@ -92,41 +72,65 @@ export interface Preview {
   readonly from: number;
   readonly to: number;
   readonly changes: readonly Change[];
-  /** On AWS: what it would cost a month, part by part, and what it costs now. */
-  readonly cost?: {
-    readonly lines: readonly CostLine[];
-    readonly usdPerMonth: number;
-    readonly usdPerMonthNow: number;
-  };
+  /** On AWS: what it would cost, and what it costs now; absent where there is nothing yet. */
+  readonly cost?: Cost;
+  readonly costNow?: Cost;
 }
 
 const usd = (amount: number): string => `$${amount.toFixed(2)}`;
 
-function showPreview(flags: PreviewFlags, { from, to, changes, cost }: Preview): ExitCode {
+/** What each change means, without the inputs that it was told from. */
+const described = (changes: readonly Change[]) =>
+  changes.map(({ before: _before, after: _after, ...change }) => ({
+    ...change,
+    ...effectOf({ ...change, before: _before, after: _after }),
+  }));
+
+export function showPreview(flags: { readonly json?: boolean }, found: Preview): ExitCode {
+  const { from, to, changes, cost, costNow } = found;
   const verdict = verdictOf(changes);
   if (flags.json) {
-    printJson({ from, to, changes, verdict, ...(cost ? { cost } : {}) });
+    const { lines, usdPerMonth } = cost ?? { lines: [], usdPerMonth: 0 };
+    printJson({
+      from,
+      to,
+      changes: described(changes),
+      verdict,
+      ...(cost ? { cost: { lines, usdPerMonth, usdPerMonthNow: costNow?.usdPerMonth ?? 0 } } : {}),
+    });
   } else {
     print(`${verdict}: ${MEANING[verdict]}`);
     if (changes.length > 0) {
       print(
         table([
-          ["change", "resource", "type", "holds data"],
-          ...changes.map((c) => [c.op, resourceName(c.urn), c.type, c.stateful ? "yes" : ""]),
+          ["what happens", "resource", "type", "holds data", "clients", "why"],
+          ...described(changes).map((c) => [
+            c.happens,
+            resourceName(c.urn),
+            c.type,
+            c.stateful ? "yes" : "",
+            c.clients === "nothing" ? "" : c.clients,
+            c.why,
+          ]),
         ]),
       );
     }
-    if (cost) {
-      print(
-        table([
-          ["part", "what", "a month"],
-          ...cost.lines.map(({ part, what, usdPerMonth }) => [part, what, usd(usdPerMonth)]),
-          ["all", "", usd(cost.usdPerMonth)],
-          ["now", "", usd(cost.usdPerMonthNow)],
-        ]),
-      );
-      print(`On-demand list prices of ${PRICES_AS_OF}, us-east-1, without data transfer.`);
-    }
+    if (cost) printCost(cost, costNow);
   }
   return verdict === "unsafe" ? EXIT.refused : EXIT.done;
+}
+
+/** Each part's price, the whole, and the difference. */
+export function printCost(cost: Cost, now: Cost | undefined): void {
+  const difference = cost.usdPerMonth - (now?.usdPerMonth ?? 0);
+  print(
+    table([
+      ["part", "what", "a month"],
+      ...cost.lines.map(({ part, what, usdPerMonth }) => [part, what, usd(usdPerMonth)]),
+      ["all", "", usd(cost.usdPerMonth)],
+      ...(now ? [["now", "", usd(now.usdPerMonth)]] : []),
+      ["difference", "", `${difference < 0 ? "-" : "+"}${usd(Math.abs(difference))}`],
+    ]),
+  );
+  print(`On-demand list prices of ${PRICES_AS_OF}, us-east-1, without data transfer.`);
 }

@@ -33,6 +33,17 @@ const SCHEMA_VERSIONS: Readonly<Record<string, string>> = {
   "aws:rds/instance:Instance": "2",
 };
 
+/** Identifiers whose form other resources check. */
+const ID_PREFIXES: Readonly<Record<string, string>> = { "aws:ec2/launchTemplate:LaunchTemplate": "lt-" };
+
+const typeOf = (urn: string): string => urn.split("::")[2]?.split("$").at(-1) ?? "";
+
+/** An identifier for a new resource, the same each time. */
+export function madeId(urn: string): string {
+  const prefix = ID_PREFIXES[typeOf(urn)] ?? `${urn.split("::").at(-1) ?? ""}-`;
+  return `${prefix}${digest(urn)}`;
+}
+
 function meta(planned: unknown, type: string): string | undefined {
   const version = SCHEMA_VERSIONS[type];
   if (version === undefined) return undefined;
@@ -72,7 +83,8 @@ export function fillPlanned(
       continue;
     }
     const type = properties[key]?.type;
-    if (type === "string") {
+    if (key === "id") filled[key] = madeId(urn);
+    else if (type === "string") {
       const guess = text(key, name, urn);
       if (guess !== undefined) filled[key] = guess;
     } else if (key === "port") filled[key] = 5432;
@@ -80,7 +92,7 @@ export function fillPlanned(
     else if (type === "array") filled[key] = [];
     else if (type === "object") filled[key] = {};
   }
-  const ownState = meta(planned["__meta"], urn.split("::")[2]?.split("$").at(-1) ?? "");
+  const ownState = meta(planned["__meta"], typeOf(urn));
   if (ownState !== undefined) filled["__meta"] = ownState;
   return filled;
 }

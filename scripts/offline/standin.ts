@@ -4,11 +4,10 @@
  * is answered here: creates, updates, reads and deletes that are no previews.
  */
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import * as grpc from "@grpc/grpc-js";
-import { UNKNOWN, fillPlanned } from "./fill.ts";
+import { UNKNOWN, fillPlanned, madeId } from "./fill.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -113,9 +112,7 @@ function carryOut(operation: "create" | "update", answer: "CreateResponse" | "Up
         const response = message(answer);
         if (operation === "create") {
           const given = planned.getId();
-          const name = urn.split("::").at(-1) ?? "";
-          const made = `${name}-${createHash("sha256").update(urn).digest("hex").slice(0, 8)}`;
-          const id = given && given !== UNKNOWN ? given : typeof values["id"] === "string" ? values["id"] : made;
+          const id = given && given !== UNKNOWN ? given : typeof values["id"] === "string" ? values["id"] : madeId(urn);
           response.setId(id);
           values["id"] = id;
         }

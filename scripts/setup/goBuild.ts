@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { contentHash } from "../../components/contentHash.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { CACHE, ROOT } from "../lib/paths.ts";
 import { run } from "../lib/run.ts";
@@ -26,6 +28,13 @@ const PROGRAMS = {
   random: { module: "random", package: ".", flags: ["-ldflags", "-s -w"] },
   aws: { module: "aws", package: ".", flags: ["-ldflags", "-s -w"], prepare: prepareAwsModule },
 } satisfies Record<string, GoProgram>;
+
+/** A digest of what a program is built from. */
+export function sourceOf(program: keyof typeof PROGRAMS): string {
+  const { module, prepare }: GoProgram = PROGRAMS[program];
+  const trimming = prepare ? readFileSync(join(import.meta.dirname, "trimAws.ts"), "utf8") : "";
+  return contentHash(join(ROOT, "toolchain"), [module], { trimming });
+}
 
 /** Version of the installed Go, undefined where there is none. */
 export async function goVersion(): Promise<number[] | undefined> {

@@ -1,5 +1,5 @@
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { arch, platform } from "node:os";
 import { join } from "node:path";
 import { EXIT, UserError } from "../../tuning/errors.ts";
@@ -7,7 +7,7 @@ import { CACHE, PULUMI_HOME } from "../lib/paths.ts";
 import { type Step, note } from "../lib/progress.ts";
 import { run } from "../lib/run.ts";
 import { SOURCES, download } from "./download.ts";
-import { buildFromModules } from "./goBuild.ts";
+import { buildFromModules, sourceOf } from "./goBuild.ts";
 import { PULUMI_MINIMUM, PULUMI_VERSION, type Plugin, compareVersions, parseVersion } from "./versions.ts";
 
 const EXE = platform() === "win32" ? ".exe" : "";
@@ -91,14 +91,27 @@ export async function installPulumi(progress: Step): Promise<PulumiCli> {
 export const pluginFile = ({ name, version }: Plugin): string =>
   join(PULUMI_HOME, "plugins", `resource-${name}-v${version}`, `pulumi-resource-${name}${EXE}`);
 
-export const pluginInstalled = (plugin: Plugin): boolean => existsSync(pluginFile(plugin));
+const pluginFolder = ({ name, version }: Plugin): string => join(CACHE, "plugins", `${name}-v${version}`);
+
+/** What a plugin in our cache was made from: `official`, or a digest of the sources that it was built from. */
+const originFile = (plugin: Plugin): string => join(pluginFolder(plugin), "made-from");
+const OFFICIAL = "official";
+
+/** Whether a plugin in our cache was built from sources that have changed since: it may lack what they now have. */
+function isOutdated(plugin: Plugin): boolean {
+  if (!existsSync(pluginFolder(plugin))) return false;
+  const origin = existsSync(originFile(plugin)) ? readFileSync(originFile(plugin), "utf8") : "";
+  return origin !== OFFICIAL && origin !== sourceOf(plugin.name);
+}
+
+export const pluginInstalled = (plugin: Plugin): boolean => existsSync(pluginFile(plugin)) && !isOutdated(plugin);
 
 /** Gets a plugin (the official download, else a build from Go modules) and registers it with the CLI. */
 export async function installPlugin(cli: PulumiCli, plugin: Plugin, progress: Step): Promise<void> {
   const { name, version } = plugin;
-  const folder = join(CACHE, "plugins", `${name}-v${version}`);
+  const folder = pluginFolder(plugin);
   const executable = join(folder, `pulumi-resource-${name}${EXE}`);
-  if (!existsSync(executable)) {
+  if (!existsSync(executable) || isOutdated(plugin)) {
     const system = `${platform()}-${arch() === "x64" ? "amd64" : arch()}`;
     const file = `pulumi-resource-${name}-v${version}-${system}.tar.gz`;
     const release = `${SOURCES.github}/pulumi/pulumi-${name}/releases/download/v${version}`;
@@ -111,10 +124,12 @@ export async function installPlugin(cli: PulumiCli, plugin: Plugin, progress: St
         archive,
       );
       await unpack(archive, folder, ".");
+      await writeFile(originFile(plugin), OFFICIAL);
       await rm(archive, { force: true });
     } catch (error) {
       note(`  no official ${name} plugin (${why(error)})`);
       await buildFromModules(name, executable, progress);
+      await writeFile(originFile(plugin), sourceOf(name));
     }
   }
   progress.detail("registering");

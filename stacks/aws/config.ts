@@ -1,5 +1,5 @@
 import { UserError } from "../../tuning/errors.ts";
-import { type ConfigSource, json, oneOf, optional, wrong } from "../configValues.ts";
+import { type ConfigSource, flag, json, oneOf, optional, wrong } from "../configValues.ts";
 import type { StageNumber } from "../guide.ts";
 import { checkCidr, checkNoOverlap } from "./cidr.ts";
 import { RDS_CLASSES, classNamed } from "./classes.ts";
@@ -26,11 +26,20 @@ export interface AwsConfig {
   readonly storageIops: number | undefined;
   /** `cgraph:storageThroughputMiBs`, from 400 GiB on; default: gp3's baseline there, 500. Costs above it. */
   readonly storageThroughputMiBs: number | undefined;
+  /** `cgraph:applyImmediately`, default false: what restarts a server waits for its maintenance window. */
+  readonly applyImmediately: boolean;
   /**
-   * `cgraph:poolerImage`: our services image in a registry that the tasks reach, from stage 2 on, such as
-   * `123456789012.dkr.ecr.us-east-1.amazonaws.com/cgraph-services:1`.
+   * `cgraph:pooler`, from stage 2 on: pgbouncer (default), on Fargate; or rds-proxy, which AWS runs, has no pool for
+   * reads, and costs by the primary's CPUs. A change gives clients another address.
    */
-  readonly poolerImage: string;
+  readonly pooler: "pgbouncer" | "rds-proxy";
+  /**
+   * `cgraph:poolerImage`: PgBouncer's image in a registry that the tasks reach; default: the stack's own repository,
+   * which `up` fills.
+   */
+  readonly poolerImage: string | undefined;
+  /** `cgraph:accessHost`, default true: a small server through which people reach the database (Session Manager). */
+  readonly accessHost: boolean;
   /** `cgraph:cacheEngine`: valkey (default) or redis. */
   readonly cacheEngine: "valkey" | "redis";
   /** `cgraph:alarmEmail`: who hears of alarms; default nobody but the topic's other subscribers. */
@@ -48,7 +57,10 @@ export const AWS_KEYS = [
   "storageGiB",
   "storageIops",
   "storageThroughputMiBs",
+  "applyImmediately",
+  "pooler",
   "poolerImage",
+  "accessHost",
   "cacheEngine",
   "alarmEmail",
 ] as const;
@@ -123,11 +135,14 @@ export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConf
     vpcCidr,
     clientCidrs,
     instanceClass,
-    multiAz: oneOf(source, "multiAz", ["true", "false"] as const, stage > 1 ? "true" : "false") === "true",
+    multiAz: flag(source, "multiAz", stage > 1),
     storageGiB: optional(source, "storageGiB", 20, 65_536),
     storageIops: optional(source, "storageIops", ...GP3.iops),
     storageThroughputMiBs: optional(source, "storageThroughputMiBs", ...GP3.throughput),
-    poolerImage: source("poolerImage") ?? "cgraph-services",
+    applyImmediately: flag(source, "applyImmediately", false),
+    pooler: oneOf(source, "pooler", ["pgbouncer", "rds-proxy"] as const, "pgbouncer"),
+    poolerImage: source("poolerImage"),
+    accessHost: flag(source, "accessHost", true),
     cacheEngine: oneOf(source, "cacheEngine", ["valkey", "redis"] as const, "valkey"),
     alarmEmail: matching(source, "alarmEmail", /^[^@\s]+@[^@\s]+$/, "an e-mail address"),
   };

@@ -1,10 +1,9 @@
 /** What a plan costs a month, part by part: on-demand list prices, us-east-1, without transfer and support. */
 import { VALKEY_FACTOR } from "./cacheNodes.ts";
 import { HOURS_PER_MONTH } from "./classes.ts";
-import type { AwsNode, AwsPlan, AwsPool } from "./plan.ts";
-import { ENDPOINT_ZONES, INTERFACE_SERVICES } from "./services.ts";
-
-const POOL_ENDPOINTS = INTERFACE_SERVICES.length;
+import { alarmCount, chargedFigures } from "./alarms.ts";
+import type { AwsNode, AwsPlan, AwsPool, AwsProxy } from "./plan.ts";
+import { endpointsOf } from "./services.ts";
 
 export interface CostLine {
   readonly part: string;
@@ -20,7 +19,10 @@ const PRICES = {
   gp3PerMiBs: 0.08,
   /** gp3 from 400 GiB on has these without extra cost. */
   gp3Baseline: { iops: 12_000, throughput: 500 },
+  /** For each figure that it looks at. */
   alarm: 0.1,
+  /** A figure that is not AWS's own. */
+  figure: 0.3,
   dashboard: 3,
   key: 1,
   secret: 0.4,
@@ -31,6 +33,12 @@ const PRICES = {
   balancer: 0.0225,
   /** An interface endpoint in one zone, by the hour. */
   endpoint: 0.01,
+  /** RDS Proxy, by the hour and CPU of its server, two CPUs at the least. */
+  proxyCpu: 0.015,
+  /** t4g.nano with 8 GiB gp3. */
+  accessHost: { hour: 0.0042, disk: 0.64 },
+  /** A GB of images in the registry; ours is a fifth of one. */
+  image: 0.02,
 } as const;
 
 const hourly = (usd: number): number => usd * HOURS_PER_MONTH;
@@ -50,25 +58,47 @@ function serverLines(node: AwsNode): CostLine[] {
   ];
 }
 
-function poolLines(pool: AwsPool): CostLine[] {
+function poolLines(pool: AwsPool | AwsProxy): CostLine[] {
+  if (pool.kind === "rds-proxy") {
+    return [
+      {
+        part: "pool",
+        what: `RDS Proxy for ${pool.cpus} CPUs`,
+        usdPerMonth: hourly(Math.max(2, pool.cpus) * PRICES.proxyCpu),
+      },
+    ];
+  }
   const task = (pool.cpuUnits / 1024) * PRICES.fargateCpu + (pool.memoryMiB / 1024) * PRICES.fargateGiB;
   return [
     {
       part: "pool",
-      what: `${pool.tasks} tasks of ${pool.cpuUnits / 1024} CPU and ${pool.memoryMiB / 1024} GiB (up to ${pool.maxTasks}), a balancer`,
-      usdPerMonth: hourly(pool.tasks * task + PRICES.balancer),
-    },
-    {
-      part: "pool",
-      what: `${POOL_ENDPOINTS} ways to AWS's services in ${ENDPOINT_ZONES} zones`,
-      usdPerMonth: hourly(POOL_ENDPOINTS * ENDPOINT_ZONES * PRICES.endpoint),
+      what: `${pool.tasks} tasks of ${pool.cpuUnits / 1024} CPU and ${pool.memoryMiB / 1024} GiB (up to ${pool.maxTasks}), a balancer, its image`,
+      usdPerMonth: hourly(pool.tasks * task + PRICES.balancer) + PRICES.image,
     },
   ];
 }
 
-/** Every part of a plan with its price, the dearest kinds first. `alarms`: how many there are. */
-export function costOf(plan: AwsPlan, alarms: number): CostLine[] {
+function networkLines(plan: AwsPlan): CostLine[] {
+  const { interfaces } = endpointsOf(plan);
+  const places = interfaces.reduce((sum, { zones }) => sum + zones, 0);
+  const host = {
+    part: "access",
+    what: "t4g.nano, through which people reach the database",
+    usdPerMonth: hourly(PRICES.accessHost.hour) + PRICES.accessHost.disk,
+  };
+  const ways = {
+    part: "network",
+    what: `ways to ${interfaces.length} of AWS's services, ${places} in all zones`,
+    usdPerMonth: hourly(places * PRICES.endpoint),
+  };
+  return [...(plan.accessHost ? [host] : []), ...(places > 0 ? [ways] : [])];
+}
+
+/** Every part of a plan with its price. */
+export function costOf(plan: AwsPlan): CostLine[] {
   const { cache, pool } = plan;
+  const { watched, own } = chargedFigures(plan);
+  const secrets = pool ? 2 : 1;
   return [
     ...plan.nodes.flatMap(serverLines),
     ...(pool ? poolLines(pool) : []),
@@ -81,18 +111,20 @@ export function costOf(plan: AwsPlan, alarms: number): CostLine[] {
           },
         ]
       : []),
+    ...networkLines(plan),
     {
       part: "monitoring",
-      what: `${alarms} alarms, a dashboard`,
-      usdPerMonth: alarms * PRICES.alarm + PRICES.dashboard,
+      what: `${alarmCount(plan)} alarms, ${own} figures of our own, a dashboard`,
+      usdPerMonth: watched * PRICES.alarm + own * PRICES.figure + PRICES.dashboard,
     },
     {
       part: "security",
       what: pool ? "a key, the secrets of administrator and pool" : "a key, the administrator's secret",
-      usdPerMonth: PRICES.key + PRICES.secret * (pool ? 2 : 1),
+      usdPerMonth: PRICES.key + PRICES.secret * secrets,
     },
   ];
 }
 
+/** US dollars a month, in cents. */
 export const totalCost = (lines: readonly CostLine[]): number =>
-  lines.reduce((sum, { usdPerMonth }) => sum + usdPerMonth, 0);
+  Number(lines.reduce((sum, { usdPerMonth }) => sum + usdPerMonth, 0).toFixed(2));

@@ -1,7 +1,7 @@
 /** What a stack on AWS tells the commands that operate it. */
 import type { RoleName } from "../../components/roles.ts";
 import type { StageNumber } from "../guide.ts";
-import type { Promised } from "../outputs.ts";
+import type { Endpoint, Promised } from "../outputs.ts";
 import type { CostLine } from "./cost.ts";
 
 export interface AwsNodeOutput {
@@ -18,6 +18,15 @@ export interface AwsNodeOutput {
   readonly settings: Readonly<Record<string, string>>;
 }
 
+/** Where clients within the VPC reach what. */
+export interface AwsEndpoints {
+  readonly write: Endpoint;
+  /** Every replica; empty: there is none. Clients take one at random (libpq: load_balance_hosts). */
+  readonly read: readonly Endpoint[];
+  readonly pool: (Endpoint & { readonly kind: "pgbouncer" | "rds-proxy" }) | null;
+  readonly cache: Endpoint | null;
+}
+
 /** Plain values of a stack's outputs. */
 export interface AwsStackValues {
   readonly stage: StageNumber;
@@ -25,9 +34,11 @@ export interface AwsStackValues {
   readonly region: string;
   readonly postgresVersion: number;
   readonly nodes: readonly AwsNodeOutput[];
-  /** The pools' balancer, port 6432; null at stage 1. */
-  readonly poolAddress: string | null;
-  readonly cacheAddress: string | null;
+  readonly endpoints: AwsEndpoints;
+  /** Where `up` puts the pool's image, with its tag; null where none of ours is needed. */
+  readonly poolImage: string | null;
+  /** The name of the server through which people reach the database; null where there is none. */
+  readonly accessHost: string | null;
   /** Servers of the application's join it to reach the database. */
   readonly clientSecurityGroup: string;
   readonly notes: readonly string[];

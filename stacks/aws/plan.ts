@@ -6,6 +6,7 @@ import { type RdsParameter, renderRdsParameters } from "../../tuning/rds.ts";
 import type { Settings } from "../../tuning/setting.ts";
 import type { StackConfig } from "../config.ts";
 import { GUIDE, type StageNumber } from "../guide.ts";
+import { SLOW_MS } from "./alarms.ts";
 import { type CacheNode, chooseCacheNode } from "./cacheNodes.ts";
 import { type ServerClass, chooseClass, classNamed } from "./classes.ts";
 import { checkStorage } from "./config.ts";
@@ -37,7 +38,9 @@ export interface AwsCache {
 
 /** PgBouncer on Fargate. */
 export interface AwsPool {
-  readonly image: string;
+  readonly kind: "pgbouncer";
+  /** Undefined: the stack's own repository has it. */
+  readonly image: string | undefined;
   /** Tasks at the least, over the zones, and at the most. */
   readonly tasks: number;
   readonly maxTasks: number;
@@ -49,12 +52,24 @@ export interface AwsPool {
   readonly reserveSize: number;
 }
 
+/** RDS Proxy: a pool in front of the primary, run by AWS. */
+export interface AwsProxy {
+  readonly kind: "rds-proxy";
+  /** Of the primary's max_connections; the rest is for direct ones. */
+  readonly maxConnectionsPercent: number;
+  /** CPUs of the primary: what is paid for. */
+  readonly cpus: number;
+}
+
 export interface AwsPlan {
   readonly stage: StageNumber;
   readonly target: "aws";
   readonly nodes: readonly AwsNode[];
-  readonly pool: AwsPool | undefined;
+  readonly pool: AwsPool | AwsProxy | undefined;
   readonly cache: AwsCache | undefined;
+  readonly accessHost: boolean;
+  /** Whether the VPC is the stack's own: then it has its own ways to AWS's services. */
+  readonly ownVpc: boolean;
   readonly notes: readonly string[];
 }
 
@@ -68,9 +83,19 @@ const RESERVE_SIZE = 5;
 const DIRECT_CONNECTIONS = 20;
 
 /** The stage's pools: all tasks that there may be, together, fit on the primary. */
-function planPool(config: StackConfig, maxConnections: number, notes: string[]): AwsPool | undefined {
+function planPool(
+  config: StackConfig,
+  { cpus }: ServerClass,
+  maxConnections: number,
+  notes: string[],
+): AwsPool | AwsProxy | undefined {
   const figures = GUIDE[config.stage].pool?.value;
   if (!figures) return undefined;
+  if (config.aws.pooler === "rds-proxy") {
+    notes.push("RDS Proxy serves the primary only: reads go to the replicas directly");
+    const free = Math.floor((100 * (maxConnections - DIRECT_CONNECTIONS)) / maxConnections);
+    return { kind: "rds-proxy", maxConnectionsPercent: free, cpus };
+  }
   const tasks = Math.max(LEAST_TASKS, config.poolers ?? figures.instances);
   const maxTasks = tasks * 2;
   const fitting = poolSizeThatFits({
@@ -93,6 +118,7 @@ function planPool(config: StackConfig, maxConnections: number, notes: string[]):
     );
   }
   return {
+    kind: "pgbouncer",
     image: config.aws.poolerImage,
     tasks,
     maxTasks,
@@ -127,9 +153,10 @@ export function planAws(config: StackConfig): AwsPlan {
     postgresMajor: config.postgresVersion,
     maxConnections: config.maxConnections ?? figures.maxConnections.value,
     ...(config.stage > 1 ? { cronDatabase: "cgraph_production" } : {}),
-    overrides: config.settings,
+    // What the guide calls slow for the 99th percentile is counted from the log (alarms.ts), so it must be there.
+    overrides: { log_min_duration_statement: `${SLOW_MS}ms`, ...config.settings },
   });
-  const parameters = renderRdsParameters(settings);
+  const parameters = renderRdsParameters(settings, Object.keys(config.settings));
   const nodes = Array.from({ length: 1 + replicas }, (_, index): AwsNode => ({
     name: `pg${index}`,
     role: index === 0 ? "primary" : "replica",
@@ -144,7 +171,7 @@ export function planAws(config: StackConfig): AwsPlan {
     parameters,
   }));
   const notes: string[] = [];
-  const pool = planPool(config, Number(settings["max_connections"]?.value), notes);
+  const pool = planPool(config, serverClass, Number(settings["max_connections"]?.value), notes);
   const bigger = serverClass.cpus > wanted.cpus || serverClass.memoryMiB > wanted.memoryMiB;
   if (bigger) {
     notes.push(
@@ -163,6 +190,8 @@ export function planAws(config: StackConfig): AwsPlan {
           nodes: CACHE_NODES,
         }
       : undefined,
+    accessHost: aws.accessHost,
+    ownVpc: aws.vpcId === undefined,
     notes,
   };
 }

@@ -1,18 +1,24 @@
 import * as pulumi from "@pulumi/pulumi";
+import { accessHost, accessHostName } from "../../components/aws/accessHost.ts";
 import { AwsSite } from "../../components/aws/AwsSite.ts";
 import { DatabasePlace } from "../../components/aws/DatabasePlace.ts";
+import { imageRepository } from "../../components/aws/imageRepository.ts";
 import type { RdsServer } from "../../components/aws/rdsInstance.ts";
 import { Credentials } from "../../components/Credentials.ts";
-import { Monitoring, watchesOf } from "../../components/Monitoring.ts";
+import { Monitoring } from "../../components/Monitoring.ts";
 import { PgBouncerPool } from "../../components/PgBouncerPool.ts";
 import { PrimaryDb } from "../../components/PrimaryDb.ts";
+import { RdsProxy } from "../../components/RdsProxy.ts";
 import { ReadReplicaSet } from "../../components/ReadReplicaSet.ts";
 import { RedisCache } from "../../components/RedisCache.ts";
 import { confText } from "../../tuning/setting.ts";
 import type { StackConfig } from "../config.ts";
 import { costOf, totalCost } from "./cost.ts";
 import type { AwsNodeOutput, AwsStackOutputs } from "./outputs.ts";
-import { type AwsNode, type AwsPlan, ZONES } from "./plan.ts";
+import { type AwsNode, type AwsPlan, type AwsPool, type AwsProxy, ZONES } from "./plan.ts";
+import { endpointsOf } from "./services.ts";
+
+const [POSTGRES_PORT, POOL_PORT, CACHE_PORT] = [5432, 6432, 6379];
 
 function describeNode(node: AwsNode, server: RdsServer): pulumi.Output<AwsNodeOutput> {
   return pulumi.all([server.identifier, server.address]).apply(([identifier, host]) => ({
@@ -27,10 +33,6 @@ function describeNode(node: AwsNode, server: RdsServer): pulumi.Output<AwsNodeOu
     settings: Object.fromEntries(Object.entries(node.settings).map(([name, setting]) => [name, confText(setting)])),
   }));
 }
-
-/** Alarms of a plan: two for each watch of each server. */
-export const alarmCount = (plan: AwsPlan): number =>
-  plan.nodes.reduce((sum, node) => sum + 2 * watchesOf(node).length, 0);
 
 /** Stages 1 to 3 on AWS: they differ in how many servers there are, and whether there are a pool and a cache. */
 export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): AwsStackOutputs {
@@ -49,7 +51,7 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
   });
   const inRegion = { providers: [site.provider] };
   const place = new DatabasePlace("database", { site, administratorPassword }, inRegion);
-  const common = { target: "aws", site, place, postgresVersion } as const;
+  const common = { target: "aws", site, place, postgresVersion, applyImmediately: aws.applyImmediately } as const;
   const primary = new PrimaryDb(
     "primary",
     { ...common, node: first, administratorPassword, backupRetentionDays: config.backupRetentionDays },
@@ -57,35 +59,73 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
   );
   const replicas = new ReadReplicaSet("replicas", { ...common, source: primary.server, nodes: others }, inRegion);
   const servers = [primary.server, ...replicas.servers];
-  // What runs the pool's tasks needs AWS's registry, logs and secrets, and there is no way outside.
-  if (plan.pool) site.network.serviceEndpoints(aws.region);
-  const pool = plan.pool
-    ? new PgBouncerPool(
-        "pool",
-        { target: "aws", site, pool: plan.pool, credentials, primary: primary.server, replicas: replicas.servers },
-        inRegion,
-      )
-    : undefined;
+  site.network.serviceEndpoints(aws.region, endpointsOf(plan));
+  if (plan.accessHost) accessHost(site);
+  const pool = plan.pool ? makePool(plan.pool, { site, credentials, servers }) : undefined;
   const cache =
     plan.cache && cachePassword
       ? new RedisCache("cache", { target: "aws", site, cache: plan.cache, password: cachePassword }, inRegion)
       : undefined;
-  new Monitoring("monitoring", { site, nodes: plan.nodes, servers, email: aws.alarmEmail }, inRegion);
-  const cost = costOf(plan, alarmCount(plan));
+  new Monitoring("monitoring", { site, plan, servers, email: aws.alarmEmail }, inRegion);
+  const cost = costOf(plan);
   return {
     stage: config.stage,
     target: "aws",
     region: aws.region,
     postgresVersion,
     nodes: plan.nodes.map((node, index) => describeNode(node, servers[index] ?? primary.server)),
-    poolAddress: pool ? pool.pool.address : null,
-    cacheAddress: cache ? cache.server.address : null,
+    endpoints: pulumi
+      .all([
+        primary.server.address,
+        pulumi.all(replicas.servers.map(({ address }) => address)),
+        pool?.address,
+        cache?.server.address,
+      ])
+      .apply(([write, read, poolHost, cacheHost]) => ({
+        write: { host: write, port: POSTGRES_PORT },
+        read: read.map((host) => ({ host, port: POSTGRES_PORT })),
+        pool: pool && poolHost !== undefined ? { kind: pool.kind, host: poolHost, port: pool.port } : null,
+        cache: cacheHost === undefined ? null : { host: cacheHost, port: CACHE_PORT },
+      })),
+    poolImage: pool?.ownImage ?? null,
+    accessHost: plan.accessHost ? accessHostName(stack) : null,
     clientSecurityGroup: site.network.clientGroupId,
     notes: plan.notes,
     cost,
-    usdPerMonth: Number(totalCost(cost).toFixed(2)),
+    usdPerMonth: totalCost(cost),
     passwords: pulumi.secret(pulumi.output(credentials.passwords)),
     administratorPassword: pulumi.secret(administratorPassword),
     cachePassword: cachePassword ? pulumi.secret(cachePassword) : null,
   };
+}
+
+interface MadePool {
+  readonly kind: "pgbouncer" | "rds-proxy";
+  readonly address: pulumi.Output<string>;
+  readonly port: number;
+  /** The image that `up` has to put into the stack's registry, where it is not the user's own. */
+  readonly ownImage: pulumi.Output<string> | undefined;
+}
+
+interface PoolNeeds {
+  readonly site: AwsSite;
+  readonly credentials: Credentials;
+  readonly servers: readonly RdsServer[];
+}
+
+function makePool(pool: AwsPool | AwsProxy, { site, credentials, servers }: PoolNeeds): MadePool {
+  const inRegion = { providers: [site.provider] };
+  const [primary, ...replicas] = servers;
+  if (!primary) throw new Error("a pool without a server");
+  if (pool.kind === "rds-proxy") {
+    const { address } = new RdsProxy("proxy", { site, proxy: pool, credentials, primary }, inRegion);
+    return { kind: pool.kind, address, port: POSTGRES_PORT, ownImage: undefined };
+  }
+  const ownImage = pool.image === undefined ? imageRepository(site).image : undefined;
+  const made = new PgBouncerPool(
+    "pool",
+    { target: "aws", site, pool, image: ownImage ?? pool.image ?? "", credentials, primary, replicas },
+    inRegion,
+  );
+  return { kind: pool.kind, address: made.pool.address, port: POOL_PORT, ownImage };
 }

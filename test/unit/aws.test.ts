@@ -56,8 +56,7 @@ describe("parameters for RDS", () => {
   const value = (name: string): string | undefined => parameters.find((one) => one.name === name)?.value;
 
   it("are in PostgreSQL's internal units", () => {
-    // 16 GiB: a quarter in pages of 8 kB, three quarters likewise.
-    expect(value("shared_buffers")).toBe("524288");
+    // 16 GiB: three quarters in pages of 8 kB.
     expect(value("effective_cache_size")).toBe("1572864");
     expect(value("max_wal_size")).toBe("32768");
     expect(value("checkpoint_timeout")).toBe("900");
@@ -80,6 +79,12 @@ describe("parameters for RDS", () => {
       expect(settings[name], name).toBeDefined();
       expect(value(name)).toBeUndefined();
     }
+  });
+
+  it("leave shared_buffers to the class that the server starts on, unless the user has set it", () => {
+    expect(value("shared_buffers")).toBeUndefined();
+    const own = planAws(config({ stage: "2", settings: '{"shared_buffers": "2GB"}' })).nodes[0]?.parameters ?? [];
+    expect(own.find(({ name }) => name === "shared_buffers")?.value).toBe("262144");
   });
 
   it("wait for a reboot exactly where PostgreSQL needs a restart", () => {
@@ -157,12 +162,29 @@ describe("what AWS would refuse is refused first", () => {
 
 describe("cost", () => {
   it("adds up, doubles with Multi-AZ, and grows with the stage", () => {
-    const cost = (values: Record<string, string>): number => totalCost(costOf(planAws(config(values)), 10));
-    // db.t4g.medium at $0.065 an hour, 50 GiB at $0.115, ten alarms, dashboard, key, secret.
-    expect(cost({ stage: "1" })).toBeCloseTo(0.065 * 730 + 50 * 0.115 + 1 + 3 + 1.4, 5);
-    expect(cost({ stage: "1", multiAz: "true" }) - cost({ stage: "1" })).toBeCloseTo(0.065 * 730 + 50 * 0.115, 5);
+    const cost = (values: Record<string, string>): number => totalCost(costOf(planAws(config(values))));
+    const lines = costOf(planAws(config({ stage: "1" })));
+    const of = (part: string): number =>
+      lines.filter((line) => line.part === part).reduce((sum, { usdPerMonth }) => sum + usdPerMonth, 0);
+    // db.t4g.medium at $0.065 an hour, 50 GiB at $0.115.
+    expect(of("pg0")).toBeCloseTo(0.065 * 730 + 50 * 0.115, 5);
+    expect(of("security")).toBeCloseTo(1.4, 5);
+    // Sixteen alarms, two of which look at two figures; three figures of the check, two counted from the log.
+    expect(of("monitoring")).toBeCloseTo(18 * 0.1 + 5 * 0.3 + 3, 5);
+    // Two of Session Manager's endpoints, in one zone.
+    expect(of("network")).toBeCloseTo(2 * 0.01 * 730, 5);
+    expect(cost({ stage: "1" })).toBeCloseTo(
+      ["pg0", "security", "monitoring", "network", "access"].map(of).reduce((a, b) => a + b),
+      1,
+    );
+    expect(cost({ stage: "1" }) - cost({ stage: "1", accessHost: "false" })).toBeCloseTo(
+      of("network") + of("access"),
+      1,
+    );
+    expect(cost({ stage: "2", pooler: "rds-proxy" })).not.toBe(cost({ stage: "2" }));
+    expect(cost({ stage: "1", multiAz: "true" }) - cost({ stage: "1" })).toBeCloseTo(0.065 * 730 + 50 * 0.115, 1);
     expect(cost({ stage: "2" })).toBeGreaterThan(cost({ stage: "1" }));
     expect(cost({ stage: "3", cacheEngine: "valkey" })).toBeLessThan(cost({ stage: "3", cacheEngine: "redis" }));
-    expect(cost({ stage: "3", storageIops: "13000" }) - cost({ stage: "3" })).toBeCloseTo(5 * 1000 * 0.02, 5);
+    expect(cost({ stage: "3", storageIops: "13000" }) - cost({ stage: "3" })).toBeCloseTo(5 * 1000 * 0.02, 1);
   });
 });

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { restoreArguments } from "../../scripts/commands/restore.ts";
-import { type Change, verdictOf } from "../../scripts/lib/changes.ts";
 import { lockStack, processStart } from "../../scripts/lib/lock.ts";
 import { stackFolder } from "../../scripts/lib/paths.ts";
 import type { Backup } from "../../scripts/lib/pgbackrest.ts";
@@ -120,26 +119,6 @@ describe("the lock of a stack", () => {
   it("knows processes by their start", () => {
     expect(processStart(process.pid)).toBe(processStart(process.pid));
     expect(processStart(2 ** 22 + 1)).toBeUndefined();
-  });
-});
-
-describe("the verdict on changes", () => {
-  const change = (op: string, type = "docker:index/container:Container", stateful = false): Change => ({
-    urn: "u",
-    op,
-    type,
-    stateful,
-  });
-  it.each([
-    [[], "none"],
-    [[change("create")], "safe"],
-    [[change("update")], "restarts"],
-    [[change("replace")], "restarts"],
-    [[change("create", "docker:index/volume:Volume", true)], "safe"],
-    [[change("replace", "docker:index/volume:Volume", true)], "unsafe"],
-    [[change("create"), change("delete", "random:index/randomPassword:RandomPassword", true)], "unsafe"],
-  ] as const)("%j is %s", (changes, verdict) => {
-    expect(verdictOf(changes)).toBe(verdict);
   });
 });
 

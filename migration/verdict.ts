@@ -1,0 +1,34 @@
+/** What a set of changes means. Pure: fed by Pulumi's plan, or by a recorded one. */
+import { awsEffect } from "./awsEffect.ts";
+import type { Change } from "./change.ts";
+import { dockerEffect } from "./dockerEffect.ts";
+import { type Effect, isDestroyed } from "./effect.ts";
+
+/** What a set of changes means: nothing to do, harmless, a restart of servers, or data lost. */
+export type Verdict = "none" | "safe" | "restarts" | "unsafe";
+
+export const MEANING: Readonly<Record<Verdict, string>> = {
+  none: "nothing would change",
+  safe: "nothing restarts, no data is touched",
+  restarts: "servers restart: clients reconnect; no data is touched",
+  unsafe: "REFUSED: something that holds data would be deleted or replaced",
+};
+
+/** What a change means. */
+export function effectOf(change: Change): Effect {
+  if (change.stateful && isDestroyed(change)) {
+    const reasons = change.properties.filter(({ replaces }) => replaces).map(({ path }) => path);
+    return {
+      happens: change.op === "delete" ? "delete" : "replace",
+      clients: "writes pause",
+      why: reasons.length > 0 ? `because of ${reasons.join(", ")}` : "",
+    };
+  }
+  return change.type.startsWith("aws:") ? awsEffect(change) : dockerEffect(change);
+}
+
+export function verdictOf(changes: readonly Change[]): Verdict {
+  if (changes.length === 0) return "none";
+  if (changes.some((change) => change.stateful && isDestroyed(change))) return "unsafe";
+  return changes.map(effectOf).some(({ clients }) => clients !== "nothing") ? "restarts" : "safe";
+}

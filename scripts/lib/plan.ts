@@ -1,0 +1,72 @@
+/** Pulumi's plan of a stack, read from its events. */
+import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
+import { type Change, changeOfStep, resourceName } from "../../migration/change.ts";
+import { verdictOf } from "../../migration/verdict.ts";
+import { type CostLine, costOf, totalCost } from "../../stacks/aws/cost.ts";
+import { planAws } from "../../stacks/aws/plan.ts";
+import type { StackConfig } from "../../stacks/config.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { failureOf, remedyFor } from "./failure.ts";
+import { type Planned, violations } from "./policy.ts";
+import { step } from "./progress.ts";
+
+/** The change that an event announces; undefined for other events and for resources that stay as they are. */
+export const changeOf = (event: EngineEvent): Change | undefined =>
+  event.resourcePreEvent ? changeOfStep(event.resourcePreEvent.metadata) : undefined;
+
+export interface StackPlan {
+  readonly changes: readonly Change[];
+  /** Warnings of the plugins. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * What `up` would do. A planned replacement of a protected resource is an error to Pulumi; the difference is what was asked
+ * for. Throws a UserError where the plan fails for another reason, or breaks a rule.
+ */
+export async function planOf(title: string, stack: Stack, configFile?: string): Promise<StackPlan> {
+  const changes: Change[] = [];
+  const planned: Planned[] = [];
+  const errors: string[] = [];
+  const warnings: string[] = [];
+  const onEvent = (event: EngineEvent): void => {
+    const change = changeOf(event);
+    if (change) changes.push(change);
+    const resource = event.resourcePreEvent?.metadata.new;
+    if (resource) planned.push({ ...resource, protect: resource.protect === true });
+    const { severity, message } = event.diagnosticEvent ?? {};
+    if (severity === "error" && message !== undefined) errors.push(message);
+    if (severity === "warning" && message !== undefined) warnings.push(message.trim());
+  };
+  await step(title, async () => {
+    try {
+      await stack.preview({ ...(configFile === undefined ? {} : { configFile }), onEvent });
+    } catch (error) {
+      if (verdictOf(changes) !== "unsafe") {
+        const problem = failureOf(errors, error);
+        throw new UserError(problem, remedyFor(problem, "mend what the message says"), EXIT.failed);
+      }
+    }
+    return { value: undefined, done: `${changes.length} changes` };
+  });
+  const [broken] = violations(planned);
+  if (broken) {
+    throw new UserError(
+      `${resourceName(broken.urn)} breaks a rule: ${broken.rule}`,
+      "mend the component; the rules are in scripts/lib/policy.ts",
+      EXIT.refused,
+    );
+  }
+  return { changes, warnings };
+}
+
+/** What a stack on AWS costs a month, part by part. */
+export interface Cost {
+  readonly lines: readonly CostLine[];
+  readonly usdPerMonth: number;
+}
+
+export function costOfConfig(config: StackConfig): Cost {
+  const lines = costOf(planAws(config));
+  return { lines, usdPerMonth: totalCost(lines) };
+}
