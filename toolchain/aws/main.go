@@ -15,8 +15,10 @@ import (
 	shimv2 "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfshim/sdk-v2"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/x/muxer"
 	"github.com/pulumi/pulumi-terraform-bridge/v3/unstable/metadata"
+	"github.com/pulumi/pulumi/pkg/v3/codegen/schema"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/archive"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 )
 
@@ -131,6 +133,17 @@ var functions = map[string]string{
 	"aws_ssm_parameter":       "ssm/getParameter",
 }
 
+// Properties that hold a document in JSON: Terraform's names of the resource and of the property.
+var documents = map[string]string{
+	"aws_ecr_lifecycle_policy": "policy",
+	"aws_iam_policy":           "policy",
+	"aws_iam_role":             "assume_role_policy",
+	"aws_iam_role_policy":      "policy",
+	"aws_s3_bucket":            "policy",
+	"aws_s3_bucket_policy":     "policy",
+	"aws_sns_topic_policy":     "policy",
+}
+
 func lower(s string) string { return string(unicode.ToLower(rune(s[0]))) + s[1:] }
 
 func main() {
@@ -146,6 +159,8 @@ func main() {
 		MetadataInfo: tfbridge.NewProviderMetadata([]byte("{}")),
 		Config: map[string]*tfbridge.SchemaInfo{
 			"region": {Default: &tfbridge.DefaultInfo{EnvVars: []string{"AWS_REGION", "AWS_DEFAULT_REGION"}}},
+			// Text in Terraform, where it may be none at all.
+			"skip_metadata_api_check": {Type: "boolean"},
 		},
 		Resources:   map[string]*tfbridge.ResourceInfo{},
 		DataSources: map[string]*tfbridge.DataSourceInfo{},
@@ -159,6 +174,7 @@ func main() {
 		info.DataSources[tf] = &tfbridge.DataSourceInfo{Tok: tokens.ModuleMember("aws:" + mod + "/" + fn + ":" + fn)}
 	}
 	// Names and shapes that the official plugin overrides: ours must too, or the npm package's types do not fit.
+	// test/integration/awsSchema.test.ts compares them.
 	info.Resources["aws_elasticache_replication_group"].Fields = map[string]*tfbridge.SchemaInfo{
 		"replication_group_id": tfbridge.AutoName("replicationGroupId", 40, "-"),
 		// Text in Terraform, where it may be none at all.
@@ -171,11 +187,53 @@ func main() {
 	info.Resources["aws_cloudwatch_metric_alarm"].Fields = map[string]*tfbridge.SchemaInfo{
 		"alarm_name": tfbridge.AutoName("name", 255, "-"),
 	}
-	policies := map[string]*tfbridge.SchemaInfo{}
-	for _, kind := range []string{"weighted", "latency", "failover", "geolocation", "geoproximity"} {
-		policies[kind+"_routing_policy"] = &tfbridge.SchemaInfo{Name: kind + "RoutingPolicies", MaxItemsOne: tfbridge.False()}
+	info.Resources["aws_elasticache_cluster"].Fields = map[string]*tfbridge.SchemaInfo{
+		"cluster_id": tfbridge.AutoName("clusterId", 50, "-"),
 	}
-	info.Resources["aws_route53_record"].Fields = policies
+	info.Resources["aws_security_group"].Fields = map[string]*tfbridge.SchemaInfo{
+		"ingress": {Name: "ingress"},
+		"egress":  {Name: "egress"},
+	}
+	info.Resources["aws_lb_target_group"].Fields = map[string]*tfbridge.SchemaInfo{
+		// Text in Terraform, where it may be none at all.
+		"deregistration_delay": {Type: "integer"},
+	}
+	info.Resources["aws_sns_topic_subscription"].Fields = map[string]*tfbridge.SchemaInfo{
+		"topic_arn": {Name: "topic"},
+	}
+	info.Resources["aws_lambda_function"].Fields = map[string]*tfbridge.SchemaInfo{
+		"function_name": tfbridge.AutoName("name", 64, "-"),
+		"architectures": {Name: "architectures", MaxItemsOne: tfbridge.False()},
+		"filename": {Name: "code", Asset: &tfbridge.AssetTranslation{
+			Kind: tfbridge.FileArchive, Format: archive.ZIPArchive, HashField: "source_code_hash",
+		}},
+	}
+	info.Resources["aws_lambda_permission"].Fields = map[string]*tfbridge.SchemaInfo{
+		"function_name": {Name: "function"},
+	}
+	alias := map[string]*tfbridge.SchemaInfo{"client_alias": {Name: "clientAlias", MaxItemsOne: tfbridge.False()}}
+	connected := map[string]*tfbridge.SchemaInfo{"service": {Elem: &tfbridge.SchemaInfo{Fields: alias}}}
+	info.Resources["aws_ecs_service"].Fields = map[string]*tfbridge.SchemaInfo{
+		"service_connect_configuration": {Elem: &tfbridge.SchemaInfo{Fields: connected}},
+	}
+	records := map[string]*tfbridge.SchemaInfo{"alias": {Name: "aliases", MaxItemsOne: tfbridge.False()}}
+	for _, kind := range []string{"weighted", "latency", "failover", "geolocation"} {
+		records[kind+"_routing_policy"] = &tfbridge.SchemaInfo{Name: kind + "RoutingPolicies", MaxItemsOne: tfbridge.False()}
+	}
+	info.Resources["aws_route53_record"].Fields = records
+	// Where Terraform wants JSON as text, the npm package also takes the document itself.
+	document := tokens.Type("aws:index/document:Document")
+	info.ExtraTypes = map[string]schema.ComplexTypeSpec{
+		string(document): {ObjectTypeSpec: schema.ObjectTypeSpec{Type: "object"}},
+	}
+	for tf, field := range documents {
+		if info.Resources[tf].Fields == nil {
+			info.Resources[tf].Fields = map[string]*tfbridge.SchemaInfo{}
+		}
+		info.Resources[tf].Fields[field] = &tfbridge.SchemaInfo{
+			Type: "string", AltTypes: []tokens.Type{document}, Transform: tfbridge.TransformJSONDocument,
+		}
+	}
 	info.P.ResourcesMap().Range(func(tf string, _ shim.Resource) bool {
 		if _, ok := info.Resources[tf]; !ok {
 			info.IgnoreMappings = append(info.IgnoreMappings, tf)
@@ -204,9 +262,9 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	schema, err := json.Marshal(spec)
+	text, err := json.Marshal(spec)
 	if err != nil {
 		panic(err)
 	}
-	pftfbridge.MainWithMuxer(ctx, "aws", info, schema)
+	pftfbridge.MainWithMuxer(ctx, "aws", info, text)
 }
