@@ -37,7 +37,7 @@ export class RdsProxy extends pulumi.ComponentResource {
       const secret = new secretsmanager.Secret(
         `proxy-${role}`,
         { name: awsName(site.stack, "proxy", role), description: `RDS Proxy as ${role}`, kmsKeyId: site.keyArn },
-        { ...child, protect: true, retainOnDelete: true },
+        { ...child, ...site.kept },
       );
       new secretsmanager.SecretVersion(
         `proxy-${role}`,

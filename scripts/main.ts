@@ -44,6 +44,8 @@ command("setup", "Install what is missing: packages, Pulumi, plugins, Docker, ba
 command("up", "Set up what is missing, then bring the stack up")
   .option("--stage <n>", "the growth stage, 1 to 5 (kept in the stack's configuration)")
   .option("--port <port>", "port on 127.0.0.1; the others move along (kept in the stack's configuration)")
+  .option("--target <target>", "docker or aws, for a new stack (kept in the stack's configuration)")
+  .option("-y, --yes", "answer yes to every question")
   .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/up.ts")).up));
 
@@ -86,6 +88,7 @@ config
   .command("apply")
   .description("Bring the servers to it; restart only what a changed setting makes it, replicas first")
   .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("-y, --yes", "answer yes to every question")
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/restart.ts")).applyConfig));
 

@@ -3,7 +3,6 @@ import * as pulumi from "@pulumi/pulumi";
 import type { PostgresServer } from "../components/docker/postgresContainer.ts";
 import type { RoleName } from "../components/roles.ts";
 import { confText } from "../tuning/setting.ts";
-import type { Target } from "./config.ts";
 import type { StageNumber } from "./guide.ts";
 import type { CachePlan, PoolPlan, PostgresNode } from "./topology.ts";
 
@@ -52,7 +51,7 @@ export interface Endpoints {
 /** Plain values of a stack's outputs. */
 export interface StackValues {
   readonly stage: StageNumber;
-  readonly target: Target;
+  readonly target: "docker";
   readonly postgresVersion: number;
   readonly nodes: readonly NodeOutput[];
   readonly services: readonly ServiceOutput[];

@@ -29,7 +29,7 @@ export function stage1(stack: string, config: StackConfig, topology: Topology): 
   });
   return {
     stage: config.stage,
-    target: config.target,
+    target: "docker",
     postgresVersion: config.postgresVersion,
     nodes: [describeNode(node, server, { ...endpoint, image: site.postgresImage.name })],
     services: [],

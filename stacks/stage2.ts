@@ -70,7 +70,7 @@ export function replicated(
   const local = (port: number) => ({ host: "localhost", port });
   return {
     stage: config.stage,
-    target: config.target,
+    target: "docker",
     postgresVersion,
     nodes: nodes.map((node, index) =>
       describeNode(node, servers[index] ?? primary.server, {

@@ -14,6 +14,8 @@ export interface AwsSiteArgs {
     | { readonly vpcId: string; readonly subnetIds: readonly string[] };
   /** Addresses outside of the VPC that may connect. */
   readonly clientCidrs: readonly string[];
+  /** Whether what holds data is protected, and stays when the stack is destroyed. */
+  readonly keepData: boolean;
 }
 
 /** What all of a stack's parts in one region share: the provider, the network, the key that encrypts them. */
@@ -22,6 +24,8 @@ export class AwsSite extends pulumi.ComponentResource {
   readonly region: string;
   readonly network: Network;
   readonly keyArn: pulumi.Output<string>;
+  /** Options of what holds data or opens it. */
+  readonly kept: Pick<pulumi.CustomResourceOptions, "protect" | "retainOnDelete">;
   /** For resources that are no component's children. */
   readonly provider: Provider;
 
@@ -29,6 +33,7 @@ export class AwsSite extends pulumi.ComponentResource {
     super("cgraph:aws:Site", name, {}, opts);
     this.stack = args.stack;
     this.region = args.region;
+    this.kept = { protect: args.keepData, retainOnDelete: args.keepData };
     this.provider = new Provider(
       "aws",
       {
@@ -47,7 +52,7 @@ export class AwsSite extends pulumi.ComponentResource {
         deletionWindowInDays: 30,
         tags: { Name: awsName(args.stack) },
       },
-      { ...inRegion, protect: true, retainOnDelete: true },
+      { ...inRegion, ...this.kept },
     );
     new kms.Alias("key-alias", { name: `alias/${awsName(args.stack)}`, targetKeyId: key.keyId }, inRegion);
     this.keyArn = key.arn;

@@ -53,7 +53,7 @@ export class DatabasePlace extends pulumi.ComponentResource {
         kmsKeyId: site.keyArn,
         recoveryWindowInDays: 30,
       },
-      { ...child, protect: true, retainOnDelete: true },
+      { ...child, ...site.kept },
     );
     new secretsmanager.SecretVersion(
       "administrator",

@@ -45,7 +45,7 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
   const secret = new secretsmanager.Secret(
     "pool",
     { name: awsName(site.stack, "pool"), description: "PgBouncer's configuration", kmsKeyId: site.keyArn },
-    { parent, protect: true, retainOnDelete: true },
+    { parent, ...site.kept },
   );
   const verifiers = pulumi
     .all(POOLED.map((role) => credentials.passwords[role].apply((password) => [role, scramVerifier(role, password)])))
@@ -161,7 +161,6 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
       subnets: [...network.subnetIds],
       securityGroups: [balancerGroup.id],
       enableCrossZoneLoadBalancing: true,
-      enableDeletionProtection: true,
     },
     child,
   );

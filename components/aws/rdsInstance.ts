@@ -83,13 +83,11 @@ function common(args: RdsArgs, parent: pulumi.Resource) {
     autoMinorVersionUpgrade: false,
     maintenanceWindow: "sun:04:30-sun:05:30",
     applyImmediately: args.applyImmediately,
-    deletionProtection: true,
+    deletionProtection: site.kept.protect === true,
     copyTagsToSnapshot: true,
     caCertIdentifier: "rds-ca-rsa2048-g1",
   } satisfies Partial<rds.InstanceArgs>;
 }
-
-const KEPT = { protect: true, retainOnDelete: true } as const;
 
 /** The log that the server is going to write: ours before RDS makes it, so that it does not grow for ever. */
 function log({ site, node }: RdsArgs, parent: pulumi.Resource): cloudwatch.LogGroup {
@@ -130,7 +128,7 @@ export function rdsPrimary(args: RdsPrimaryArgs, parent: pulumi.Resource): RdsSe
       skipFinalSnapshot: false,
       finalSnapshotIdentifier: `${awsName(site.stack, node.name)}-final`,
     },
-    { parent, dependsOn: [logs], ...KEPT },
+    { parent, dependsOn: [logs], ...site.kept },
   );
   return describe(node.name, instance, logs);
 }
@@ -149,7 +147,7 @@ export function rdsReplica(args: RdsReplicaArgs, parent: pulumi.Resource): RdsSe
       // AWS takes none of a replica.
       skipFinalSnapshot: true,
     },
-    { parent, dependsOn: [logs], ...KEPT },
+    { parent, dependsOn: [logs], ...site.kept },
   );
   return describe(node.name, instance, logs);
 }

@@ -11,6 +11,8 @@ import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
+import { readState } from "../lib/state.ts";
+import { targetOf } from "../lib/target.ts";
 import { checkStackName, stackConfigFile } from "../lib/stackFiles.ts";
 
 export interface DownFlags {
@@ -27,6 +29,10 @@ export async function down(flags: DownFlags): Promise<void> {
   const lock = lockStack(flags.stack, "down");
   try {
     const stack = await openStack(flags.stack);
+    if (targetOf((await readState(stack)).resources ?? []) === "aws") {
+      await (await import("../aws/down.ts")).downAws(flags, stack);
+      return;
+    }
     const deletingData = flags.deleteData === true;
     const volumes = await listLabelled("volume", flags.stack);
     if (deletingData) {

@@ -1,7 +1,3 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parse, stringify } from "yaml";
 import { type Change, resourceName } from "../../migration/change.ts";
 import { MEANING, effectOf, verdictOf } from "../../migration/verdict.ts";
 import { PRICES_AS_OF } from "../../stacks/aws/classes.ts";
@@ -9,8 +5,8 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { type Cost, costOfConfig, planOf } from "../lib/plan.ts";
 import { print, printJson, table } from "../lib/print.ts";
 import { openStack } from "../lib/stack.ts";
+import { configCopy } from "../lib/configCopy.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
-import { stackConfigFile } from "../lib/stackFiles.ts";
 import { checkTarget } from "../lib/target.ts";
 import { adoptDockerContext } from "../setup/engine.ts";
 
@@ -21,20 +17,6 @@ export interface PreviewFlags {
   readonly offline?: boolean;
   readonly from?: string;
   readonly json?: boolean;
-}
-
-/** A copy of the stack's configuration with other values, outside the repository: a preview writes nothing. */
-function configCopy(stack: string, changes: Readonly<Record<string, string>>): { file: string; remove: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), "cgraph-preview-"));
-  const file = join(folder, `Pulumi.${stack}.yaml`);
-  const original = stackConfigFile(stack);
-  if (existsSync(original)) cpSync(original, file);
-  const content =
-    (existsSync(file) ? (parse(readFileSync(file, "utf8")) as Record<string, unknown> | null) : null) ?? {};
-  const config = (content["config"] ?? {}) as Record<string, unknown>;
-  for (const [key, value] of Object.entries(changes)) config[`cgraph:${key}`] = value;
-  writeFileSync(file, stringify({ ...content, config }));
-  return { file, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 /** `preview`: what `up` would change. Exit 3 where data would be lost. */

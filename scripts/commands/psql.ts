@@ -3,7 +3,7 @@ import { UserError } from "../../tuning/errors.ts";
 import { currentPrimary } from "../lib/cluster.ts";
 import { printableUrl } from "../lib/connection.ts";
 import { run, runAttached } from "../lib/run.ts";
-import { openStack, stackValues } from "../lib/stack.ts";
+import { anyStackValues, openStack } from "../lib/stack.ts";
 
 const SUPERUSER = "postgres";
 
@@ -13,7 +13,8 @@ export async function psql(args: readonly string[], flags: { stack: string; role
   if (!role && flags.role !== SUPERUSER) {
     throw new UserError(`there is no role ${flags.role}`, `use one of ${[...ROLE_NAMES, SUPERUSER].join(", ")}`);
   }
-  const values = await stackValues(await openStack(flags.stack));
+  const values = await anyStackValues(await openStack(flags.stack));
+  if (values.target === "aws") return (await import("../aws/psql.ts")).psqlAws(values, role, args);
   if (role && (await run("psql", ["--version"])).code === 0) {
     return runAttached("psql", [await printableUrl(flags.stack, values, role), ...args]);
   }

@@ -1,5 +1,5 @@
 import type { StackValues } from "../../stacks/outputs.ts";
-import { EXIT, UserError } from "../../tuning/errors.ts";
+import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { isCluster } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
 import { docker } from "../lib/docker.ts";
@@ -8,8 +8,15 @@ import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { pendingRestart, rollingRestart } from "../lib/restart.ts";
-import { openStack, stackValues } from "../lib/stack.ts";
+import { anyStackValues, openStack } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
+import { checkTarget } from "../lib/target.ts";
+
+export interface ApplyFlags {
+  readonly stack: string;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
 
 export interface RestartFlags {
   readonly stack: string;
@@ -33,11 +40,21 @@ async function restartSingle(values: StackValues): Promise<string[]> {
   return [node.name];
 }
 
+function report(flags: RestartFlags, restarted: readonly string[]): void {
+  if (flags.json) printJson({ stack: flags.stack, restarted });
+  else print(`Restarted: ${restarted.join(", ")}.`);
+}
+
 /** `restart`: every server, one after the other. */
 export async function restart(flags: RestartFlags): Promise<void> {
   const lock = lockStack(flags.stack, "restart");
   try {
-    const values = await stackValues(await openStack(flags.stack));
+    const values = await anyStackValues(await openStack(flags.stack));
+    if (values.target === "aws") {
+      const restarted = await (await import("../aws/restart.ts")).rebootServers(values, () => true);
+      report(flags, restarted);
+      return;
+    }
     if (flags.rolling !== true && isCluster(values)) {
       throw new UserError(
         "restarting all servers of a cluster at once would cut every client off",
@@ -46,8 +63,7 @@ export async function restart(flags: RestartFlags): Promise<void> {
       );
     }
     const restarted = isCluster(values) ? await rollingRestart(values, () => true) : await restartSingle(values);
-    if (flags.json) printJson({ stack: flags.stack, restarted });
-    else print(`Restarted: ${restarted.join(", ")}.`);
+    report(flags, restarted);
   } finally {
     lock.release();
   }
@@ -62,11 +78,14 @@ async function allPending(values: StackValues): Promise<Record<string, string[]>
 }
 
 /** `config apply`: brings the servers to the stack's configuration; restarts only what a changed setting makes it. */
-export async function applyConfig(flags: RestartFlags): Promise<void> {
+export async function applyConfig(flags: ApplyFlags): Promise<ExitCode> {
   const lock = lockStack(flags.stack, "config apply");
   try {
-    await checkTopology(checkedConfig(flags.stack));
+    const config = checkedConfig(flags.stack);
+    if (config.target === "aws") return await (await import("../aws/up.ts")).applyAws(flags, config);
+    await checkTopology(config);
     const stack = await openStack(flags.stack);
+    await checkTarget(stack, config);
     const { refresh } = await reconcile(stack);
     const { changes, values } = await deploy(stack, { refresh });
     const before = await awaitReload(values);
@@ -80,6 +99,7 @@ export async function applyConfig(flags: RestartFlags): Promise<void> {
     if (flags.json) printJson({ stack: flags.stack, changes, restartedFor: names, restarted });
     else if (names.length > 0) print(`Restarted for ${names.join(", ")}: ${restarted.join(", ")}.`);
     else print(changes === 0 ? "Nothing to apply." : "Applied without a restart.");
+    return EXIT.done;
   } finally {
     lock.release();
   }

@@ -1,10 +1,13 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Client } from "pg";
+import { OWNER } from "../../components/roles.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { environment } from "../lib/connection.ts";
 import { ROOT } from "../lib/paths.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
+import type { AnyStackValues } from "../lib/stack.ts";
 
 const FOLDER = join(ROOT, "schema");
 
@@ -22,25 +25,44 @@ export function showSchema(): void {
 /** Any number that nobody else uses: two `schema apply` at once take turns. */
 const ADVISORY_LOCK = 7_239_410_551;
 
+const APPLICATION = "cgraph-db schema";
+
+/** Works with a client on the primary as the tables' owner. */
+async function asOwner(stack: string, values: AnyStackValues, work: (client: Client) => Promise<void>): Promise<void> {
+  if (values.target === "aws") {
+    const { withPrimary } = await import("../aws/client.ts");
+    return withPrimary(values, { user: OWNER, password: values.passwords[OWNER] }, APPLICATION, work);
+  }
+  const { default: pg } = await import("pg");
+  const { DATABASE_OWNER_URL } = await environment(stack, values);
+  const client = new pg.Client({ connectionString: DATABASE_OWNER_URL, application_name: APPLICATION });
+  try {
+    await client.connect();
+    await work(client);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
 /** `schema apply`: tables and indexes as the schema's files say; run again, it changes nothing. */
 export async function applySchema(flags: { stack: string; json?: boolean }): Promise<void> {
-  const [{ openStack, stackValues }, { default: pg }] = await Promise.all([import("../lib/stack.ts"), import("pg")]);
-  const values = await stackValues(await openStack(flags.stack));
-  const { DATABASE_OWNER_URL } = await environment(flags.stack, values);
-  const client = new pg.Client({ connectionString: DATABASE_OWNER_URL, application_name: "cgraph-db schema" });
+  const { openStack, anyStackValues } = await import("../lib/stack.ts");
+  const values = await anyStackValues(await openStack(flags.stack));
   const files = schemaFiles();
   try {
     await step("schema", async (progress) => {
-      await client.connect();
-      await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
-      for (const file of files) {
-        progress.detail(file);
-        // Several statements in one query run as one transaction: a file is applied whole or not at all.
-        await client.query(readFileSync(join(FOLDER, file), "utf8"));
-      }
+      await asOwner(flags.stack, values, async (client) => {
+        await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
+        for (const file of files) {
+          progress.detail(file);
+          // Several statements in one query run as one transaction: a file is applied whole or not at all.
+          await client.query(readFileSync(join(FOLDER, file), "utf8"));
+        }
+      });
       return { value: undefined, done: `${files.length} files applied` };
     });
   } catch (error) {
+    if (error instanceof UserError) throw error;
     const message = error instanceof Error ? error.message : String(error);
     throw new UserError(
       `the schema could not be applied: ${message}`,
@@ -49,8 +71,6 @@ export async function applySchema(flags: { stack: string; json?: boolean }): Pro
         : "see ./cgraph-db status and ./cgraph-db logs, then call this again",
       EXIT.failed,
     );
-  } finally {
-    await client.end().catch(() => undefined);
   }
   if (flags.json) printJson({ stack: flags.stack, files });
 }

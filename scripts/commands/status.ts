@@ -6,7 +6,7 @@ import { containerStates } from "../lib/docker.ts";
 import { type PoolState, poolStates } from "../lib/pooler.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
 import { type Lag, replicationLag } from "../lib/replication.ts";
-import { openStack, stackValues } from "../lib/stack.ts";
+import { anyStackValues, openStack } from "../lib/stack.ts";
 
 interface NodeStatus {
   readonly name: string;
@@ -34,7 +34,10 @@ function nodeStatus(
 
 /** `status`: what runs, how large, who leads, who lags, and whether all is well. Exit 1 where a part is not. */
 export async function status(flags: { stack: string; json?: boolean }): Promise<ExitCode> {
-  const values = await stackValues(await openStack(flags.stack));
+  const values = await anyStackValues(await openStack(flags.stack));
+  if (values.target === "aws") {
+    return (await import("../aws/status.ts")).statusAws(flags.stack, values, flags.json === true);
+  }
   const services = [...values.services, { name: "backup", kind: "backup", container: values.backupContainer }];
   const containers = [...values.nodes, ...services].map(({ container }) => container);
   const [states, members, lags, pools, cache] = await Promise.all([

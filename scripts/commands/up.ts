@@ -2,7 +2,7 @@ import { createServer } from "node:net";
 import type { StackValues } from "../../stacks/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { GUIDE } from "../../stacks/guide.ts";
-import { EXIT, UserError } from "../../tuning/errors.ts";
+import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { settle } from "../lib/cluster.ts";
 import { printableUrl } from "../lib/connection.ts";
 import { listLabelled } from "../lib/docker.ts";
@@ -12,6 +12,7 @@ import { note } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { checkTopology, checkedConfig, readStackConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { checkStackName } from "../lib/stackFiles.ts";
+import { checkTarget } from "../lib/target.ts";
 import { OFFICIAL_BASE } from "../setup/baseImage.ts";
 import { setUp } from "../setup/steps.ts";
 
@@ -19,7 +20,9 @@ export interface UpFlags {
   readonly stack: string;
   readonly stage?: string;
   readonly port?: string;
+  readonly target?: string;
   readonly install: boolean;
+  readonly yes?: boolean;
   readonly json?: boolean;
 }
 
@@ -47,20 +50,19 @@ async function checkPort(config: StackConfig, stack: string): Promise<void> {
 }
 
 /** `up`: sets up what is missing, then brings the stack to what its configuration says. */
-export async function up(flags: UpFlags): Promise<void> {
+export async function up(flags: UpFlags): Promise<ExitCode> {
   checkStackName(flags.stack);
   const wanted: Record<string, string> = {
     ...(flags.stage === undefined ? {} : { stage: flags.stage }),
     ...(flags.port === undefined ? {} : { port: flags.port }),
+    ...(flags.target === undefined ? {} : { target: flags.target }),
   };
   const lock = lockStack(flags.stack, "up");
   try {
     const config = checkedConfig(flags.stack, wanted);
-    if (config.target !== "docker") {
-      throw new UserError(
-        "bringing up a stack on AWS is not in this version yet; planning one is",
-        `./cgraph-db preview --target aws --offline --stage ${config.stage}`,
-      );
+    if (config.target === "aws") {
+      const { upAws } = await import("../aws/up.ts");
+      return await upAws(flags, { config, changes: { stage: String(config.stage), ...wanted } });
     }
     // The Automation API loads while the set-up waits for other programs.
     const loading = Promise.all([import("../lib/stack.ts"), import("../lib/deploy.ts")]);
@@ -68,6 +70,7 @@ export async function up(flags: UpFlags): Promise<void> {
     await checkTopology(config);
     const [{ openOrCreateStack }, { deploy }] = await loading;
     const stack = await openOrCreateStack(flags.stack, toolchain.pulumi);
+    await checkTarget(stack, config);
     const { refresh } = await reconcile(stack);
     await checkPort(config, flags.stack);
     if (
@@ -81,6 +84,7 @@ export async function up(flags: UpFlags): Promise<void> {
     const { changes, values } = await deploy(stack, { refresh: refresh || lock.interrupted });
     await settle(values);
     await report(flags, values, changes);
+    return EXIT.done;
   } finally {
     lock.release();
   }

@@ -1,5 +1,7 @@
 /** Carries out `up` and `destroy` of a stack with progress, a watch on its containers, and an orderly Ctrl-C. */
 import type { DestroyOptions, EngineEvent, Stack, UpOptions } from "@pulumi/pulumi/automation/index.js";
+import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
+import type { Target } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { engineVersion } from "../setup/engine.ts";
@@ -49,12 +51,19 @@ interface Hooks {
   readonly signal: AbortSignal;
 }
 
+interface OperateOptions {
+  readonly target: Target;
+  /** Whether containers that start over and over end it. */
+  readonly watch?: boolean;
+  readonly onEvent?: (event: EngineEvent) => void;
+}
+
 /** Runs one Pulumi operation; gives how many resources changed. */
 async function operate(
   title: string,
   stack: Stack,
   operation: (hooks: Hooks) => Promise<unknown>,
-  watch: boolean,
+  { watch = false, target, onEvent: listen }: OperateOptions,
 ): Promise<{ changes: number }> {
   return step(title, async (progress) => {
     const abort = new AbortController();
@@ -64,6 +73,7 @@ async function operate(
     let interrupted = false;
     let broken: Broken | undefined;
     const onEvent = (event: EngineEvent): void => {
+      listen?.(event);
       const change = changeOf(event);
       if (change) {
         running.set(change.urn, `${change.op} ${resourceName(change.urn)}`);
@@ -96,7 +106,7 @@ async function operate(
       return { value: { changes }, done: changes === 0 ? "nothing to change" : `${changes} changes` };
     } catch (error) {
       // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- a signal may have set it meanwhile
-      if (!interrupted && (await engineVersion()) === undefined) {
+      if (target === "docker" && !interrupted && (await engineVersion()) === undefined) {
         throw new UserError(
           "the Docker engine stopped answering midway; data volumes are untouched",
           "start Docker (./cgraph-db setup), then call this again: it goes on where it was",
@@ -140,24 +150,42 @@ function failure(
   return new UserError(problem, remedyFor(problem), EXIT.failed);
 }
 
-/** Brings a stack to what its configuration says; gives its outputs and how many resources changed. */
+async function bringUp(
+  stack: Stack,
+  { refresh }: Pick<UpOptions, "refresh">,
+  options: OperateOptions,
+): Promise<{ changes: number }> {
+  // up() would ask for its outputs twice and for a history entry that nobody reads, each in a process of its own.
+  stack.info = () => Promise.resolve(undefined);
+  stack.outputs = () => Promise.resolve({});
+  return operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ refresh: refresh === true, ...hooks }), options);
+}
+
+/** Brings a stack in Docker to what its configuration says; gives its outputs and how many resources changed. */
 export async function deploy(
   stack: Stack,
   options: Pick<UpOptions, "refresh">,
 ): Promise<{ changes: number; values: StackValues }> {
-  // up() would ask for its outputs twice and for a history entry that nobody reads, each in a process of its own.
-  stack.info = () => Promise.resolve(undefined);
-  stack.outputs = () => Promise.resolve({});
-  const { changes } = await operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...options, ...hooks }), true);
-  return { changes, values: await valuesAfterUp(stack) };
+  const { changes } = await bringUp(stack, options, { target: "docker", watch: true });
+  return { changes, values: (await valuesAfterUp(stack)) as StackValues };
+}
+
+/** The same on AWS. */
+export async function deployAws(
+  stack: Stack,
+  options: Pick<UpOptions, "refresh">,
+  onEvent: (event: EngineEvent) => void,
+): Promise<{ changes: number; values: AwsStackValues }> {
+  const { changes } = await bringUp(stack, options, { target: "aws", onEvent });
+  return { changes, values: (await valuesAfterUp(stack)) as AwsStackValues };
 }
 
 /** Destroys what a stack has, except what is protected. */
-export async function destroyUnprotected(stack: Stack, options: Pick<DestroyOptions, "refresh">): Promise<void> {
-  await operate(
-    `stack ${stack.name}`,
-    stack,
-    (hooks) => stack.destroy({ ...options, ...hooks, excludeProtected: true }),
-    false,
-  );
+export async function destroyUnprotected(
+  stack: Stack,
+  options: Pick<DestroyOptions, "refresh">,
+  target: Target = "docker",
+): Promise<void> {
+  const destroy = (hooks: Hooks) => stack.destroy({ ...options, ...hooks, excludeProtected: true });
+  await operate(`stack ${stack.name}`, stack, destroy, { target });
 }

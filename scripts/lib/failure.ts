@@ -9,11 +9,33 @@ export function failureOf(diagnostics: readonly string[], error: unknown): strin
   return error instanceof Error ? (error.message.trim().split("\n").at(-1) ?? "") : String(error);
 }
 
+/** What AWS says, and what a person can do about it. */
+const AWS_REMEDIES: readonly (readonly [RegExp, string])[] = [
+  [
+    /ExpiredToken|token (included in the request )?is expired|SSO.*(expired|invalid)|has expired/i,
+    "your credentials for AWS have expired: log in again (aws sso login), or set new ones",
+  ],
+  [
+    /No valid credential sources|Unable to locate credentials|no EC2 IMDS role|failed to refresh cached credentials|profile .* could not be found|InvalidClientTokenId|SignatureDoesNotMatch|AuthFailure|UnrecognizedClient/i,
+    "log in to AWS: aws sso login and AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+  ],
+  [
+    /AccessDenied|UnauthorizedOperation|not authorized to perform/i,
+    "give the user or role that you call AWS with the right that it names",
+  ],
+  [
+    /LimitExceeded|QuotaExceeded|InsufficientDBInstanceCapacity/i,
+    "raise the quota that it names, or choose another class or region",
+  ],
+];
+
 /** What a person can do about a failure. */
 export function remedyFor(
   problem: string,
   otherwise = "mend what the message says, then call this again: it goes on where it was",
 ): string {
+  const known = AWS_REMEDIES.find(([pattern]) => pattern.test(problem));
+  if (known) return known[1];
   if (/port is already allocated|address already in use/i.test(problem)) {
     return "stop what uses the port, or choose another: pulumi config set cgraph:port 5433, or up --port 5433";
   }

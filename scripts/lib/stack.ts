@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 // The Automation API loads 0.5 s of modules: this file is imported by commands that need a stack, when they run.
 import { LocalWorkspace, PulumiCommand, type Stack } from "@pulumi/pulumi/automation/index.js";
 import { output } from "@pulumi/pulumi";
+import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { program } from "../../stacks/program.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
@@ -10,6 +11,8 @@ import { type PulumiCli, findPulumi } from "../setup/pulumi.ts";
 import { ROOT } from "./paths.ts";
 import { run } from "./run.ts";
 import { PROJECT, checkStackName, localStateFile, pulumiEnvironment, usesLocalBackend } from "./stackFiles.ts";
+
+export type AnyStackValues = StackValues | AwsStackValues;
 
 /** Pulumi's own errors that a person can mend, in our words. */
 export function explainPulumi(error: unknown, stack: string): unknown {
@@ -81,17 +84,17 @@ export async function openStack(name: string, cli?: PulumiCli): Promise<Stack> {
 }
 
 /** What the program gave back when it last ran to its end in this process: it runs here, so its values are here too. */
-let lastValues: StackValues | undefined;
+let lastValues: AnyStackValues | undefined;
 
 async function observedProgram(): ReturnType<typeof program> {
   lastValues = undefined;
   const outputs = await program();
-  output(outputs).apply((values) => (lastValues = values as StackValues));
+  output(outputs).apply((values) => (lastValues = values));
   return outputs;
 }
 
 /** Values of the stack that this process has just brought up; spares a process of the CLI. */
-export const valuesAfterUp = async (stack: Stack): Promise<StackValues> => lastValues ?? stackValues(stack);
+export const valuesAfterUp = async (stack: Stack): Promise<AnyStackValues> => lastValues ?? anyStackValues(stack);
 
 const noStack = (name: string): UserError =>
   new UserError(`there is no stack "${name}"`, `make it with ./cgraph-db up --stack ${name}`);
@@ -117,7 +120,7 @@ export async function openOrCreateStack(name: string, cli?: PulumiCli): Promise<
  * A stack's outputs, secrets included, in one call of the CLI: the Automation API's own needs two.
  * Throws a UserError where `up` has not come to its end yet.
  */
-export async function stackValues(stack: Stack): Promise<StackValues> {
+export async function anyStackValues(stack: Stack): Promise<AnyStackValues> {
   const { workspace, name } = stack;
   const { code, stdout, stderr } = await run(
     workspace.pulumiCommand.command,
@@ -125,9 +128,19 @@ export async function stackValues(stack: Stack): Promise<StackValues> {
     { cwd: workspace.workDir, env: { ...process.env, ...workspace.envVars } },
   );
   if (code !== 0) throw explainPulumi(new Error(stderr.trim()), name);
-  const values = JSON.parse(stdout) as Partial<StackValues>;
+  const values = JSON.parse(stdout) as Partial<AnyStackValues>;
   if (!values.nodes || !values.passwords) {
     throw new UserError(`stack ${name} is not up`, `run ./cgraph-db up --stack ${name}`, EXIT.failed);
   }
-  return values as StackValues;
+  return values as AnyStackValues;
+}
+
+/** The same, of a stack in Docker. Throws a UserError where it is on AWS. */
+export async function stackValues(stack: Stack): Promise<StackValues> {
+  const values = await anyStackValues(stack);
+  if (values.target !== "aws") return values;
+  throw new UserError(
+    `stack ${stack.name} is on AWS, where this command does nothing: AWS does that work itself`,
+    "see docs/aws.md for what to call there",
+  );
 }

@@ -15,7 +15,7 @@ const SUM = "h1:dJlp2eNgY/iVKTPINdguYlHbHc9CtXBZKmQmqYq0REs=";
 const SERVICES = new Set(
   (
     "rds elasticache ec2 kms cloudwatch sns iam ssm secretsmanager elbv2 s3 backup logs sts meta autoscaling route53 " +
-    "organizations s3control cloudformation ecs appautoscaling servicediscovery events ecr lambda"
+    "organizations s3control cloudformation ecs appautoscaling servicediscovery events ecr lambda elb account"
   ).split(" "),
 );
 

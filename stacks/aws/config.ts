@@ -40,6 +40,11 @@ export interface AwsConfig {
   readonly poolerImage: string | undefined;
   /** `cgraph:accessHost`, default true: a small server through which people reach the database (Session Manager). */
   readonly accessHost: boolean;
+  /**
+   * `cgraph:keepData`, default true: databases, keys and secrets are protected, and stay when the stack is destroyed.
+   * `down --delete-data` sets it to false.
+   */
+  readonly keepData: boolean;
   /** `cgraph:cacheEngine`: valkey (default) or redis. */
   readonly cacheEngine: "valkey" | "redis";
   /** `cgraph:alarmEmail`: who hears of alarms; default nobody but the topic's other subscribers. */
@@ -61,6 +66,7 @@ export const AWS_KEYS = [
   "pooler",
   "poolerImage",
   "accessHost",
+  "keepData",
   "cacheEngine",
   "alarmEmail",
 ] as const;
@@ -143,6 +149,7 @@ export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConf
     pooler: oneOf(source, "pooler", ["pgbouncer", "rds-proxy"] as const, "pgbouncer"),
     poolerImage: source("poolerImage"),
     accessHost: flag(source, "accessHost", true),
+    keepData: flag(source, "keepData", true),
     cacheEngine: oneOf(source, "cacheEngine", ["valkey", "redis"] as const, "valkey"),
     alarmEmail: matching(source, "alarmEmail", /^[^@\s]+@[^@\s]+$/, "an e-mail address"),
   };

@@ -48,6 +48,7 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
     network:
       aws.vpcId === undefined ? { cidr: aws.vpcCidr, zones: ZONES } : { vpcId: aws.vpcId, subnetIds: aws.subnetIds },
     clientCidrs: aws.clientCidrs,
+    keepData: aws.keepData,
   });
   const inRegion = { providers: [site.provider] };
   const place = new DatabasePlace("database", { site, administratorPassword }, inRegion);

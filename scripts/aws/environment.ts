@@ -1,0 +1,54 @@
+/** How applications reach a database on AWS. */
+import { DATABASE, READ_DATABASE, type RoleName } from "../../components/roles.ts";
+import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
+import type { Endpoint } from "../../stacks/outputs.ts";
+
+interface Trust {
+  readonly sslmode: string;
+  readonly sslrootcert?: string;
+}
+
+function url(
+  values: AwsStackValues,
+  role: RoleName,
+  hosts: readonly Endpoint[],
+  trust: Trust,
+  more: { readonly database?: string; readonly parameters?: Readonly<Record<string, string>> } = {},
+): string {
+  const parameters = new URLSearchParams({ ...trust, ...more.parameters });
+  const places = hosts.map(({ host, port }) => `${host}:${port}`).join(",");
+  const query = parameters.toString().replaceAll("%2F", "/");
+  return `postgresql://${role}:${values.passwords[role]}@${places}/${more.database ?? DATABASE}?${query}`;
+}
+
+/**
+ * The same keys as in Docker. `authorities`: the file with the authorities of RDS's certificates. Direct reads name every
+ * replica, of which libpq takes one at random: each has a certificate for its own name, which a common name of ours would
+ * not match. PgBouncer's certificate is its own (sslmode require); RDS Proxy's is by a public authority.
+ */
+export function environmentAws(values: AwsStackValues, authorities: string): Record<string, string> {
+  const { write, read, pool, cache } = values.endpoints;
+  const verified: Trust = { sslmode: "verify-full", sslrootcert: authorities };
+  const trust: Trust =
+    pool?.kind === "pgbouncer"
+      ? { sslmode: "require" }
+      : pool
+        ? { sslmode: "verify-full", sslrootcert: "system" }
+        : verified;
+  const direct = (role: RoleName): string => url(values, role, [write], verified);
+  const reads = (role: RoleName): string =>
+    url(values, role, read, verified, { parameters: { load_balance_hosts: "random" } });
+  const pooledReads =
+    pool?.kind === "pgbouncer" ? url(values, "cgraph", [pool], trust, { database: READ_DATABASE }) : undefined;
+  const replica = pooledReads ?? (read.length > 0 ? reads("cgraph") : undefined);
+  return {
+    DATABASE_URL: url(values, "cgraph", [pool ?? write], trust),
+    ...(replica === undefined ? {} : { DATABASE_REPLICA_URL: replica }),
+    DATABASE_DIRECT_URL: direct("cgraph"),
+    DATABASE_READONLY_URL: read.length > 0 ? reads("cgraph_readonly") : direct("cgraph_readonly"),
+    DATABASE_OWNER_URL: direct("cgraph_owner"),
+    DATABASE_MONITOR_URL: direct("cgraph_monitor"),
+    ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
+    PGSSLROOTCERT: authorities,
+  };
+}

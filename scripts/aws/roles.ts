@@ -1,0 +1,83 @@
+/** The application's roles on RDS, made by the administrator, who is no superuser there. */
+import { CHECK_ROLE, ADMINISTRATOR } from "../../components/aws/names.ts";
+import { DATABASE, OWNER, ROLES, type RoleName } from "../../components/roles.ts";
+import { scramVerifier } from "../../components/scram.ts";
+import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
+import { step } from "../lib/progress.ts";
+import { withPrimary } from "./client.ts";
+
+/** Roles that only our own servers need: RDS does their work itself. */
+const NOT_ON_RDS: readonly RoleName[] = ["replicator", "cgraph_pooler", "cgraph_rewind"];
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+const create = (name: string): string =>
+  `DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${literal(name)}) THEN CREATE ROLE ${name}; END IF;
+END $$;`;
+
+/** Makes roles, grants and extensions as they should be; can be run any number of times. Holds verifiers, no passwords. */
+export function rdsRolesSql(verifiers: Readonly<Partial<Record<RoleName, string>>>): string {
+  const roles = ROLES.filter(({ name }) => !NOT_ON_RDS.includes(name));
+  const made = roles.map(({ name, attributes, defaults }) => {
+    // RDS gives replication by a role of its own, not by the attribute.
+    const replicates = /(^| )REPLICATION/.test(attributes);
+    const own = attributes.replace(/(NO)?REPLICATION/, "").trim();
+    return [
+      create(name),
+      `ALTER ROLE ${name} LOGIN ${own} PASSWORD ${literal(verifiers[name] ?? "")};`,
+      ...Object.entries(defaults).map(([key, value]) => `ALTER ROLE ${name} SET ${key} = ${literal(value)};`),
+      ...(replicates ? [`GRANT rds_replication TO ${name};`] : []),
+    ].join("\n");
+  });
+  return `SET client_min_messages = warning;
+${made.join("\n")}
+${create(CHECK_ROLE)}
+ALTER ROLE ${CHECK_ROLE} LOGIN CONNECTION LIMIT 5;
+ALTER ROLE ${CHECK_ROLE} SET statement_timeout = '10s';
+GRANT rds_iam TO ${CHECK_ROLE};
+GRANT pg_monitor TO cgraph_monitor, ${CHECK_ROLE};
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+GRANT ${OWNER} TO CURRENT_USER;
+DO $$ BEGIN
+  IF (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '${DATABASE}') <> '${OWNER}' THEN
+    ALTER DATABASE ${DATABASE} OWNER TO ${OWNER};
+  END IF;
+END $$;
+SET ROLE ${OWNER};
+REVOKE ALL ON DATABASE ${DATABASE} FROM PUBLIC;
+GRANT CONNECT, TEMPORARY ON DATABASE ${DATABASE}
+  TO ${[...roles.filter(({ connects }) => connects).map(({ name }) => name), CHECK_ROLE, ADMINISTRATOR].join(", ")};
+GRANT CREATE ON DATABASE ${DATABASE} TO ${ADMINISTRATOR};
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA public TO ${OWNER};
+GRANT USAGE ON SCHEMA public TO cgraph, cgraph_readonly, cgraph_monitor, ${CHECK_ROLE};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO cgraph;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly;
+RESET ROLE;
+DO $$ BEGIN
+  IF current_setting('shared_preload_libraries') ~ 'pg_cron' THEN
+    CREATE EXTENSION IF NOT EXISTS pg_cron;
+    CREATE SCHEMA IF NOT EXISTS partman;
+    CREATE EXTENSION IF NOT EXISTS pg_partman SCHEMA partman;
+    GRANT USAGE ON SCHEMA cron TO ${OWNER};
+    GRANT ALL ON SCHEMA partman TO ${OWNER};
+    GRANT ALL ON ALL TABLES IN SCHEMA partman TO ${OWNER};
+    GRANT EXECUTE ON ALL ROUTINES IN SCHEMA partman TO ${OWNER};
+  END IF;
+END $$;
+`;
+}
+
+/** Brings the primary's roles up to date. */
+export async function applyRoles(values: AwsStackValues): Promise<void> {
+  const verifiers = Object.fromEntries(
+    Object.entries(values.passwords).map(([role, password]) => [role, scramVerifier(role, password)]),
+  );
+  await step("roles", async () => {
+    const login = { user: ADMINISTRATOR, password: values.administratorPassword };
+    await withPrimary(values, login, "cgraph-db roles", (client) => client.query(rdsRolesSql(verifiers)));
+    return { value: undefined, done: "as they should be" };
+  });
+}
