@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AwsProxy } from "../stacks/aws/plan.ts";
 import type { AwsSite } from "./aws/AwsSite.ts";
 import { POOLED } from "./aws/pgbouncerService.ts";
-import { awsName } from "./aws/names.ts";
+import { DERIVED_SECRET, awsName } from "./aws/names.ts";
 import { assumedBy, readSecrets } from "./aws/policies.ts";
 import type { RdsServer } from "./aws/rdsInstance.ts";
 import type { Credentials } from "./Credentials.ts";
@@ -36,8 +36,13 @@ export class RdsProxy extends pulumi.ComponentResource {
     const secrets = POOLED.map((role) => {
       const secret = new secretsmanager.Secret(
         `proxy-${role}`,
-        { name: awsName(site.stack, "proxy", role), description: `RDS Proxy as ${role}`, kmsKeyId: site.keyArn },
-        { ...child, ...site.kept },
+        {
+          name: awsName(site.stack, "proxy", role),
+          description: `RDS Proxy as ${role}`,
+          kmsKeyId: site.keyArn,
+          ...DERIVED_SECRET,
+        },
+        child,
       );
       new secretsmanager.SecretVersion(
         `proxy-${role}`,

@@ -23,6 +23,7 @@ export interface Change {
 }
 
 interface StateMetadata {
+  readonly protect?: boolean;
   readonly inputs?: Readonly<Record<string, unknown>>;
 }
 
@@ -44,9 +45,11 @@ const STATEFUL = new Set([
   "random:index/randomId:RandomId",
   "aws:rds/instance:Instance",
   "aws:kms/key:Key",
-  "aws:secretsmanager/secret:Secret",
 ]);
-export const isStateful = (type: string): boolean => STATEFUL.has(type);
+const SECRET = "aws:secretsmanager/secret:Secret";
+
+/** Secrets that are made of others can be made again; they are not protected. */
+const isStateful = (type: string, protect: boolean): boolean => STATEFUL.has(type) || (type === SECRET && protect);
 
 /** Steps that change nothing, or are a part of a replacement, which one other step announces. */
 const SILENT = new Set([
@@ -88,7 +91,7 @@ export function changeOfStep(step: StepMetadata): Change | undefined {
     urn: step.urn,
     type: step.type,
     op: step.op,
-    stateful: isStateful(step.type),
+    stateful: isStateful(step.type, (step.old ?? step.new)?.protect === true),
     properties: propertyChanges(step),
     before: step.old?.inputs ?? {},
     after: step.new?.inputs ?? {},

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { dockerHost } from "../components/docker/engine.ts";
 import { UserError } from "../tuning/errors.ts";
+import { checkAwsStackName } from "./aws/config.ts";
 import type { AwsStackOutputs } from "./aws/outputs.ts";
 import { planAws } from "./aws/plan.ts";
 import { type StackConfig, readConfig } from "./config.ts";
@@ -23,6 +24,7 @@ export async function program(): Promise<StackOutputs | AwsStackOutputs> {
     const pulumiConfig = new pulumi.Config("cgraph");
     const config = readConfig((key) => pulumiConfig.get(key));
     if (config.target === "aws") {
+      checkAwsStackName(pulumi.getStack());
       // The AWS SDK takes a second to load: only who needs it waits for it.
       const { awsStage } = await import("./aws/stage.ts");
       return awsStage(pulumi.getStack(), config, planAws(config));

@@ -11,7 +11,7 @@ import { pgbouncerIni, scramUserlist } from "../docker/pgbouncerFiles.ts";
 import type { RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
 import type { AwsSite } from "./AwsSite.ts";
-import { awsName } from "./names.ts";
+import { DERIVED_SECRET, awsName } from "./names.ts";
 import { assumedBy, readSecrets } from "./policies.ts";
 import type { RdsServer } from "./rdsInstance.ts";
 
@@ -44,8 +44,13 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
   const { site, pool, credentials, primary, replicas } = args;
   const secret = new secretsmanager.Secret(
     "pool",
-    { name: awsName(site.stack, "pool"), description: "PgBouncer's configuration", kmsKeyId: site.keyArn },
-    { parent, ...site.kept },
+    {
+      name: awsName(site.stack, "pool"),
+      description: "PgBouncer's configuration",
+      kmsKeyId: site.keyArn,
+      ...DERIVED_SECRET,
+    },
+    { parent },
   );
   const verifiers = pulumi
     .all(POOLED.map((role) => credentials.passwords[role].apply((password) => [role, scramVerifier(role, password)])))

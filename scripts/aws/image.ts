@@ -37,7 +37,7 @@ async function isThere(region: string, { repository, tag }: Place): Promise<bool
   return imageDetails.length > 0;
 }
 
-/** Builds the image for AWS on a base, and names it. */
+/** Builds the image for AWS on a base, and names it. `platform`: empty for this machine's own. */
 export async function buildPoolImage(image: string, baseImage: string, platform = PLATFORM): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "cgraph-image-"));
   const common = `cgraph-services:${placeOf(image).tag}-aws`;
@@ -45,7 +45,17 @@ export async function buildPoolImage(image: string, baseImage: string, platform 
     cpSync(join(ROOT, "images/services-aws/Dockerfile"), join(folder, "Dockerfile"));
     cpSync(await rdsAuthorities(), join(folder, "rds-ca.pem"));
     const build = (name: string, base: string, file: string, context: string): Promise<string> =>
-      docker(["build", "--platform", platform, "--build-arg", `BASE=${base}`, "--tag", name, "--file", file, context]);
+      docker([
+        "build",
+        ...(platform === "" ? [] : ["--platform", platform]),
+        "--build-arg",
+        `BASE=${base}`,
+        "--tag",
+        name,
+        "--file",
+        file,
+        context,
+      ]);
     await build(common, baseImage, join(ROOT, "images/services/Dockerfile"), join(ROOT, "images"));
     await build(image, common, join(folder, "Dockerfile"), folder);
   } finally {

@@ -4,7 +4,9 @@
 export function failureOf(diagnostics: readonly string[], error: unknown): string {
   const lines = diagnostics
     .map((text) => text.replace(/<\{%[^%]*%\}>/g, "").trim())
-    .filter((text) => text !== "" && text !== "update failed" && text !== "destroy failed");
+    // What the aws plugin says of itself comes beside what AWS says.
+    .filter((text) => text !== "" && !/^(update|destroy|preview) failed$|^(sdk-v2|smarterr)\S*:\d+:/.test(text))
+    .map((text) => text.replace(/^\d+ errors? occurred:\s+\* /, "").replace(/\s*\n\s*/g, " "));
   if (lines.length > 0) return [...new Set(lines)].join("\n");
   return error instanceof Error ? (error.message.trim().split("\n").at(-1) ?? "") : String(error);
 }

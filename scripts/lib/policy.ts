@@ -86,8 +86,9 @@ const RULES: readonly Rule[] = [
   },
   {
     type: "aws:secretsmanager/secret:Secret",
-    rule: "a secret is encrypted with a key of ours, and protected",
-    broken: ({ inputs, protect }) => inputs["kmsKeyId"] === undefined || !protect,
+    rule: "a secret is encrypted with a key of ours, and protected unless it is made of others",
+    broken: ({ inputs, protect }) =>
+      inputs["kmsKeyId"] === undefined || !(protect || inputs["recoveryWindowInDays"] === 0),
   },
   {
     type: "pulumi:providers:aws",

@@ -115,6 +115,18 @@ export function checkStorage(storageGiB: number, iops: number | undefined, throu
   }
 }
 
+/** AWS's shortest limit is ElastiCache's, 40 characters with our prefix and `-cache`. */
+const LONGEST_STACK_NAME = 27;
+
+/** Refuses names of stacks that AWS would refuse as a part of its own. */
+export function checkAwsStackName(stack: string): void {
+  if (stack.length <= LONGEST_STACK_NAME && !stack.includes("--") && !stack.endsWith("-")) return;
+  throw new UserError(
+    `"${stack}" is no name for a stack on AWS`,
+    `use up to ${LONGEST_STACK_NAME} characters, without two hyphens in a row or one at the end`,
+  );
+}
+
 /** Reads what the target aws needs. Throws a UserError that names key, value and what is allowed. */
 export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConfig {
   const region = source("region") ?? "us-east-1";

@@ -1,7 +1,7 @@
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Change } from "../../migration/change.ts";
-import { verdictOf } from "../../migration/verdict.ts";
+import { effectOf, verdictOf } from "../../migration/verdict.ts";
 import { changeOf } from "../../scripts/lib/plan.ts";
 import { type Planned, violations } from "../../scripts/lib/policy.ts";
 import { type OfflineStack, withOfflineStack } from "../../scripts/offline/workspace.ts";
@@ -204,6 +204,21 @@ describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
     );
     for (const { inputs } of alarms) expect((inputs["alarmActions"] as string[])[0]).toMatch(/^arn:aws:/);
     expect(costOf(planned).find(({ part }) => part === "monitoring")?.what).toContain(`${alarms.length} alarms`);
+  });
+});
+
+describe("RDS Proxy as the pool", () => {
+  it("takes PgBouncer's place, touches no data, and says that the address changes", async () => {
+    await configure({ stage: "3", pooler: "rds-proxy" });
+    const { changes, warnings } = await plan();
+    expect(warnings).toEqual([]);
+    expect(changes.filter((change) => change.stateful)).toEqual([]);
+    expect(verdictOf(changes)).toBe("restarts");
+    const balancer = changes.find(({ type }) => type === "aws:lb/loadBalancer:LoadBalancer");
+    expect(balancer && effectOf(balancer)).toMatchObject({ happens: "delete", clients: "writes pause" });
+    const proxy = changes.find(({ type }) => type === "aws:rds/proxy:Proxy");
+    expect(proxy?.after).toMatchObject({ engineFamily: "POSTGRESQL", requireTls: true });
+    await configure({ stage: "3", pooler: "pgbouncer" });
   });
 });
 

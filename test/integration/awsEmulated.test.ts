@@ -1,6 +1,8 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type Server, createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../../scripts/lib/run.ts";
 import { writeStackConfig } from "../../scripts/lib/stackConfig.ts";
@@ -56,9 +58,16 @@ describe.skipIf(reason !== undefined)(`AWS emulated${reason === undefined ? "" :
     });
     afterAll(async () => {
       expired.close();
+      rmSync(broken, { recursive: true });
       await removeStack(other);
     });
-    const withoutCli = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({ ...env, PATH: process.env["PATH"] });
+    // One that is there but does not run hides any that the machine has.
+    const broken = mkdtempSync(join(tmpdir(), "cgraph-no-aws-"));
+    writeFileSync(join(broken, "aws"), "#!/bin/sh\nexit 127\n", { mode: 0o755 });
+    const withoutCli = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
+      ...env,
+      PATH: `${broken}${delimiter}${env["PATH"] ?? ""}`,
+    });
     const url = (): string => `http://127.0.0.1:${(expired.address() as AddressInfo).port}`;
     const expiredEnv = (): NodeJS.ProcessEnv => ({
       ...noCredentials(),
@@ -140,7 +149,9 @@ describe.skipIf(reason !== undefined)(`AWS emulated${reason === undefined ? "" :
   });
 
   describe("stage 1", () => {
-    it("comes up by the real plugin", async () => {
+    // The plugin waits a minute before it asks how an instance is, and longer each time.
+    const PATIENCE_MS = 600_000;
+    it("comes up by the real plugin", { timeout: PATIENCE_MS }, async () => {
       writeStackConfig(stack, { target: "aws", region: REGION });
       const { code, stdout, stderr } = await cgraphThere("up", "--yes");
       // The emulator's database is none: its roles cannot be made, which is said.
@@ -243,7 +254,7 @@ describe.skipIf(reason !== undefined)(`AWS emulated${reason === undefined ? "" :
       expect(instances).toHaveLength(1);
     });
 
-    it("and with it, when told to by name: a final snapshot stays", async () => {
+    it("and with it, when told to by name: a final snapshot stays", { timeout: PATIENCE_MS }, async () => {
       const refused = await cgraphThere("down", "--delete-data");
       expect(refused.code).toBe(3);
       const { code, stderr } = await cgraphThere("down", "--delete-data", "--yes");

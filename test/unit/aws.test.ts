@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { CACHE_NODES, chooseCacheNode } from "../../stacks/aws/cacheNodes.ts";
 import { checkCidr, checkNoOverlap, subnetCidrs } from "../../stacks/aws/cidr.ts";
 import { RDS_CLASSES, chooseClass } from "../../stacks/aws/classes.ts";
-import { checkStorage } from "../../stacks/aws/config.ts";
+import { checkAwsStackName, checkStorage } from "../../stacks/aws/config.ts";
 import { costOf, totalCost } from "../../stacks/aws/cost.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { type StackConfig, readConfig } from "../../stacks/config.ts";
@@ -157,6 +157,15 @@ describe("what AWS would refuse is refused first", () => {
     ["an address that is none", { alarmEmail: "me" }, "an e-mail address"],
   ])("%s", (_, values, words) => {
     expect(() => planAws(config(values))).toThrow(words);
+  });
+});
+
+describe("the name of a stack on AWS", () => {
+  it("is as short as the shortest limit, and as plain", () => {
+    expect(() => checkAwsStackName("a".repeat(27))).not.toThrow();
+    for (const name of ["a".repeat(28), "a--b", "a-"]) {
+      expect(() => checkAwsStackName(name)).toThrow("is no name for a stack on AWS");
+    }
   });
 });
 
