@@ -11,7 +11,7 @@ export const MEANING: Readonly<Record<Verdict, string>> = {
   none: "nothing would change",
   safe: "nothing restarts, no data is touched",
   restarts: "servers restart: clients reconnect; no data is touched",
-  unsafe: "REFUSED: something that holds data would be deleted or replaced",
+  unsafe: "REFUSED: something that holds data, or that it stands on, would be deleted or replaced",
 };
 
 /** What a change means. */
@@ -27,8 +27,14 @@ export function effectOf(change: Change): Effect {
   return change.type.startsWith("aws:") ? awsEffect(change) : dockerEffect(change);
 }
 
+/** What databases stand on: with another they would have to move, which AWS does not do. */
+const FOUNDATIONS = new Set(["aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:rds/subnetGroup:SubnetGroup"]);
+
+/** Whether data would be lost, or the ground under it. */
+const isUnsafe = (change: Change): boolean => isDestroyed(change) && (change.stateful || FOUNDATIONS.has(change.type));
+
 export function verdictOf(changes: readonly Change[]): Verdict {
   if (changes.length === 0) return "none";
-  if (changes.some((change) => change.stateful && isDestroyed(change))) return "unsafe";
+  if (changes.some(isUnsafe)) return "unsafe";
   return changes.map(effectOf).some(({ clients }) => clients !== "nothing") ? "restarts" : "safe";
 }

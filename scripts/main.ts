@@ -83,7 +83,25 @@ command("restart", "Restart the servers")
   .option("--rolling", "one after the other, the primary last and after it has handed over")
   .action(runs(async () => (await import("./commands/restart.ts")).restart));
 
-const config = program.command("config").description("The stack's configuration");
+const config = program.command("config").description("The stack's configuration (docs/configuration.md)");
+config
+  .command("show")
+  .description("Print what it sets")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/config.ts")).showConfig));
+config
+  .command("set <key> <value>")
+  .description("Set a key, when the whole still goes together")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/config.ts")).setConfigKey));
+config
+  .command("unset <key>")
+  .description("Give a key its default again")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/config.ts")).unsetConfigKey));
 config
   .command("apply")
   .description("Bring the servers to it; restart only what a changed setting makes it, replicas first")

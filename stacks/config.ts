@@ -76,7 +76,8 @@ export interface Ports {
 export const TARGETS = ["docker", "aws"] as const;
 export type Target = (typeof TARGETS)[number];
 
-const KEYS = [
+/** Every key, without `cgraph:`. */
+export const KEYS = [
   "stage",
   "target",
   "postgresVersion",

@@ -56,3 +56,11 @@ export function writeStackConfig(stack: string, changes: Readonly<Record<string,
   // The file also holds the salt of the stack's secrets: half of it would be worse than none.
   writeWhole(file, document.toString());
 }
+
+/** Takes a key (without `cgraph:`) out of a stack's file. */
+export function unsetStackConfig(stack: string, key: string): void {
+  const file = stackConfigFile(stack);
+  const document = parseDocument(readFileSync(file, "utf8"));
+  document.deleteIn(["config", `${PREFIX}${key}`]);
+  writeWhole(file, document.toString());
+}

@@ -1,4 +1,5 @@
 /** What a stage consists of on AWS, as plain data: no Pulumi in it. */
+import { UserError } from "../../tuning/errors.ts";
 import type { Hardware } from "../../tuning/hardware.ts";
 import { checkPools, poolSizeThatFits } from "../../tuning/pools.ts";
 import { tunePostgres } from "../../tuning/postgresql.ts";
@@ -76,6 +77,7 @@ export interface AwsPlan {
 /** Zones over which servers are spread. */
 export const ZONES = 3;
 const CACHE_NODES = 2;
+const LONGEST_RETENTION_DAYS = 35;
 /** One may fail, or be replaced, without a client noticing more than a reconnect. */
 const LEAST_TASKS = 2;
 const RESERVE_SIZE = 5;
@@ -144,6 +146,12 @@ export function planAws(config: StackConfig): AwsPlan {
     ? classNamed(aws.instanceClass)
     : chooseClass({ ...wanted, burstable: config.stage === 1 });
   const storageGiB = aws.storageGiB ?? wanted.diskGiB;
+  if (config.backupRetentionDays > LONGEST_RETENTION_DAYS) {
+    throw new UserError(
+      `RDS keeps backups for ${LONGEST_RETENTION_DAYS} days at the most, not ${config.backupRetentionDays}`,
+      `lower cgraph:backupRetentionDays`,
+    );
+  }
   checkStorage(storageGiB, aws.storageIops, aws.storageThroughputMiBs);
   const hardware: Hardware = { ...serverClass, diskGiB: storageGiB, storage: { kind: "ssd" } };
   const settings = tunePostgres({

@@ -30,6 +30,7 @@ describe("the verdict on changes", () => {
       [change("create"), change("delete", "random:index/randomPassword:RandomPassword", { stateful: true })],
       "unsafe",
     ],
+    ["the network of a database made anew", [change("replace", "aws:ec2/vpc:Vpc")], "unsafe"],
     ["an address that goes", [change("delete", "aws:lb/loadBalancer:LoadBalancer")], "restarts"],
   ] as const)("%s", (_, changes, verdict) => {
     expect(verdictOf(changes)).toBe(verdict);

@@ -1,0 +1,53 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ROOT } from "../../scripts/lib/paths.ts";
+import { planAws } from "../../stacks/aws/plan.ts";
+import { alarmCount } from "../../stacks/aws/alarms.ts";
+import { costOf, totalCost } from "../../stacks/aws/cost.ts";
+import { KEYS, readConfig } from "../../stacks/config.ts";
+
+const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
+const cells = (line: string): string[] =>
+  line
+    .split(/(?<!\\)\|/)
+    .slice(1, -1)
+    .map((cell) => cell.trim());
+
+describe("docs/configuration.md", () => {
+  const rows = read("docs/configuration.md")
+    .split("\n")
+    .filter((line) => /^\| `/.test(line))
+    .map(cells);
+  it("has every key, once", () => {
+    // Some values hold a column of their own in code: keys stand first.
+    expect(rows.map(([key]) => key?.replaceAll("`", "")).sort()).toEqual([...KEYS].sort());
+  });
+  it("says of each its values, its default, its meaning, and what a change does", () => {
+    for (const row of rows) {
+      expect(row, row[0]).toHaveLength(5);
+      for (const cell of row) expect(cell, row[0]).not.toBe("");
+    }
+  });
+});
+
+describe("docs/aws.md", () => {
+  const row = (title: string): string[] =>
+    cells(
+      read("docs/aws.md")
+        .split("\n")
+        .find((line) => line.startsWith(`| ${title}`)) ?? "",
+    ).slice(1);
+  const plans = ["1", "2", "3"].map((stage) =>
+    planAws(readConfig((key) => ({ target: "aws", stage })[key as "target"])),
+  );
+  it("has the plans' classes, alarms and costs", () => {
+    expect(row("alarms")).toEqual(plans.map((plan) => String(alarmCount(plan))));
+    expect(row("a month")).toEqual(plans.map((plan) => `$${totalCost(costOf(plan)).toFixed(0)}`));
+    row("pg0").forEach((text, index) => {
+      const node = plans[index]?.nodes[0];
+      expect(text).toContain(node?.class.name);
+      expect(text).toContain(`${node?.storageGiB} GiB`);
+    });
+  });
+});
