@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AwsProxy } from "../stacks/aws/plan.ts";
 import type { AwsSite } from "./aws/AwsSite.ts";
 import { POOLED } from "./aws/pgbouncerService.ts";
-import { DERIVED_SECRET, awsName } from "./aws/names.ts";
+import { NO_RECOVERY_DAYS, awsName } from "./aws/names.ts";
 import { assumedBy, readSecrets } from "./aws/policies.ts";
 import type { RdsServer } from "./aws/rdsInstance.ts";
 import type { Credentials } from "./Credentials.ts";
@@ -40,7 +40,7 @@ export class RdsProxy extends pulumi.ComponentResource {
           name: awsName(site.stack, "proxy", role),
           description: `RDS Proxy as ${role}`,
           kmsKeyId: site.keyArn,
-          ...DERIVED_SECRET,
+          recoveryWindowInDays: NO_RECOVERY_DAYS,
         },
         child,
       );

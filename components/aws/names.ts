@@ -10,7 +10,7 @@ export const ADMINISTRATOR = "cgraph_admin";
 export const CHECK_ROLE = "cgraph_check";
 
 /** Of a secret that is made of others: it goes at once, so that one of its name can be made again. */
-export const DERIVED_SECRET = { recoveryWindowInDays: 0 } as const;
+export const NO_RECOVERY_DAYS = 0;
 
 /** The log group of an RDS instance's server log; the name is RDS's own. */
 export const serverLog = (identifier: string): string => `/aws/rds/instance/${identifier}/postgresql`;

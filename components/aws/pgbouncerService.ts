@@ -11,7 +11,7 @@ import { pgbouncerIni, scramUserlist } from "../docker/pgbouncerFiles.ts";
 import type { RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
 import type { AwsSite } from "./AwsSite.ts";
-import { DERIVED_SECRET, awsName } from "./names.ts";
+import { NO_RECOVERY_DAYS, awsName } from "./names.ts";
 import { assumedBy, readSecrets } from "./policies.ts";
 import type { RdsServer } from "./rdsInstance.ts";
 
@@ -48,7 +48,7 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
       name: awsName(site.stack, "pool"),
       description: "PgBouncer's configuration",
       kmsKeyId: site.keyArn,
-      ...DERIVED_SECRET,
+      recoveryWindowInDays: NO_RECOVERY_DAYS,
     },
     { parent },
   );
