@@ -21,7 +21,11 @@ export interface RouterArgs {
   readonly ports: RouterPorts;
   readonly maxReadLagBytes: number;
   readonly maxConnections: number;
+  /** False: made, but not started yet, while another container still has its port. */
+  readonly started: boolean;
 }
+
+const NOT_STARTED = { start: false, mustRun: false, wait: false } as const;
 
 /** HAProxy: one place that clients know, whoever is primary: writes there, reads to the replicas that keep up. */
 export class Router extends pulumi.ComponentResource {
@@ -53,6 +57,7 @@ export class Router extends pulumi.ComponentResource {
         ],
         ports: [publish(ROUTES.write, ports.write), publish(ROUTES.read, ports.read), publish(ROUTES.pool, ports.pool)],
         ...HEALTH,
+        ...(args.started ? {} : NOT_STARTED),
         destroyGraceSeconds: 10,
       },
       { parent: this, deleteBeforeReplace: true, dependsOn: [files] },

@@ -56,6 +56,15 @@ command("preview", "Show what up would change")
   .option("--from <n>", "with --offline: the stage that is there already")
   .action(runs(async () => (await import("./commands/preview.ts")).preview));
 
+command("migrate", "Move to another stage in use, step by step; a killed move goes on or is taken back")
+  .option("--stage <n>", "the stage to move to")
+  .option("--dry-run", "only list the steps")
+  .option("--pause-after <step>", "end after this step; --resume goes on")
+  .option("--resume", "go on with a move that was interrupted or paused")
+  .option("--rollback", "take it back, up to the point of no return")
+  .option("-y, --yes", "answer yes to every question")
+  .action(runs(async () => (await import("./commands/migrate.ts")).migrate));
+
 command("down", "Stop and remove everything but data and secrets")
   .option("--delete-data", "data, backups and secrets too: asks for the stack's name")
   .option("--force", "also while no server is primary")

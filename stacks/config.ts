@@ -46,6 +46,8 @@ export interface StackConfig {
   readonly backupRetentionDays: number;
   /** Data volumes that are kept, the last one in use; `restore` adds one. Default [1]. */
   readonly dataGenerations: readonly number[];
+  /** Set by `migrate` for as long as it prepares a move; default none. */
+  readonly phase: "none" | "prepare";
   /** What only the target aws reads. */
   readonly aws: AwsConfig;
 }
@@ -102,6 +104,7 @@ export const KEYS = [
   "backupIntervalHours",
   "backupRetentionDays",
   "dataGenerations",
+  "phase",
   ...AWS_KEYS,
 ] as const;
 
@@ -184,6 +187,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     backupIntervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),
     backupRetentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
     dataGenerations: generations(source),
+    phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
     aws: readAwsConfig(source, stage),
   };
 }

@@ -12,7 +12,8 @@ import { stage2 } from "./stage2.ts";
 import { stage3 } from "./stage3.ts";
 import { type Topology, planTopology } from "./topology.ts";
 
-type Stage = (stack: string, config: StackConfig, topology: Topology) => StackOutputs;
+/** `before`: while a move is prepared, the topology whose server goes on meanwhile. */
+type Stage = (stack: string, config: StackConfig, topology: Topology, before?: Topology) => StackOutputs;
 const STAGES: Partial<Record<StageNumber, Stage>> = { 1: stage1, 2: stage2, 3: stage3 };
 
 /**
@@ -31,7 +32,9 @@ export async function program(): Promise<StackOutputs | AwsStackOutputs> {
     }
     const stage = STAGES[config.stage];
     if (!stage) throw new Error(`stage ${config.stage} passed readConfig, but has no components`);
-    return stage(pulumi.getStack(), config, planTopology(config, await dockerHost()));
+    const host = await dockerHost();
+    const before = config.phase === "prepare" ? planTopology({ ...config, stage: 1 }, host) : undefined;
+    return stage(pulumi.getStack(), config, planTopology(config, host), before);
   } catch (error) {
     if (error instanceof UserError) throw new pulumi.RunError(`${error.message}\n${error.remedy}`);
     throw error;

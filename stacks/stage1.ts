@@ -1,17 +1,18 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Backups } from "../components/Backups.ts";
+import type { PostgresServer } from "../components/docker/postgresContainer.ts";
 import { PrimaryDb } from "../components/PrimaryDb.ts";
 import type { StackConfig } from "./config.ts";
-import { foundation } from "./foundation.ts";
+import { type Foundation, foundation } from "./foundation.ts";
 import { type StackOutputs, describeNode } from "./outputs.ts";
-import type { Topology } from "./topology.ts";
+import type { PostgresNode, Topology } from "./topology.ts";
 
 /** Stage 1: one tuned PostgreSQL server with its backups. */
 export function stage1(stack: string, config: StackConfig, topology: Topology): StackOutputs {
   const [node] = topology.nodes;
   if (!node) throw new Error("stage 1 has no node");
-  const { credentials, site, repository } = foundation(stack, config, topology);
-  const endpoint = { host: "localhost", port: config.ports.write };
+  const base = foundation(stack, config, topology);
+  const { credentials, site, repository } = base;
   const { server } = new PrimaryDb("primary", {
     site,
     node,
@@ -27,8 +28,24 @@ export function stage1(stack: string, config: StackConfig, topology: Topology): 
     repository,
     intervalHours: config.backupIntervalHours,
   });
+  return aloneOutputs({ config, node, server, base, backups, notes: topology.notes });
+}
+
+export interface Alone {
+  readonly config: StackConfig;
+  readonly node: PostgresNode;
+  readonly server: PostgresServer;
+  readonly base: Foundation;
+  readonly backups: Backups;
+  readonly notes: readonly string[];
+}
+
+/** What a server on its own tells the commands. */
+export function aloneOutputs({ config, node, server, base, backups, notes }: Alone): StackOutputs {
+  const { credentials, site } = base;
+  const endpoint = { host: "localhost", port: config.ports.write };
   return {
-    stage: config.stage,
+    stage: 1,
     target: "docker",
     postgresVersion: config.postgresVersion,
     nodes: [describeNode(node, server, { ...endpoint, image: site.postgresImage.name })],
@@ -37,7 +54,7 @@ export function stage1(stack: string, config: StackConfig, topology: Topology): 
     pool: null,
     cache: null,
     backupContainer: backups.containerName,
-    notes: topology.notes,
+    notes,
     passwords: pulumi.secret(pulumi.output(credentials.passwords)),
     backupKey: pulumi.secret(credentials.backupKey),
     cachePassword: null,

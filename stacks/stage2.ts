@@ -10,6 +10,7 @@ import { ReadReplicaSet } from "../components/ReadReplicaSet.ts";
 import { Router } from "../components/Router.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, foundation } from "./foundation.ts";
+import { aloneOutputs } from "./stage1.ts";
 import { type StackOutputs, describeNode, describeService } from "./outputs.ts";
 import type { PoolPlan, Topology } from "./topology.ts";
 
@@ -19,17 +20,27 @@ const MiB = 1024 * 1024;
 const routerConnections = (pool: PoolPlan): number => 2 * pool.instances * pool.maxClientConnections;
 
 /** Stage 2: a primary and its replicas under Patroni, HAProxy and PgBouncer in front. */
-export function stage2(stack: string, config: StackConfig, topology: Topology): StackOutputs {
-  return replicated(stack, config, topology, foundation(stack, config, topology), {});
+export function stage2(stack: string, config: StackConfig, topology: Topology, before?: Topology): StackOutputs {
+  return replicated(stack, config, topology, foundation(stack, config, topology), { slots: {}, before });
 }
 
-/** The servers of stages 2 and 3 and what leads to them. `slots`: logical slots that outlive a failover. */
+export interface ReplicatedOptions {
+  /** Logical slots that outlive a failover. */
+  readonly slots: ClusterArgs["slots"];
+  /**
+   * While a move from stage 1 is prepared: its topology. Its server goes on as it is, on its own and on its port; all that
+   * stands beside it is there already, the router made but not started.
+   */
+  readonly before?: Topology | undefined;
+}
+
+/** The servers of stages 2 and 3 and what leads to them. */
 export function replicated(
   stack: string,
   config: StackConfig,
   topology: Topology,
   base: Foundation,
-  slots: ClusterArgs["slots"],
+  { slots, before }: ReplicatedOptions,
 ): StackOutputs {
   const { nodes, pool } = topology;
   const [first, ...others] = nodes;
@@ -49,7 +60,11 @@ export function replicated(
     routerNames: [ROUTER, dockerName(stack, ROUTER)],
   });
   const common = { site, postgresVersion, credentials, repository, dataGenerations };
-  const primary = new PrimaryDb("primary", { ...common, node: first, place: { cluster } });
+  const alone = before?.nodes[0];
+  const primary = new PrimaryDb(
+    "primary",
+    alone ? { ...common, node: alone, place: { port: ports.write } } : { ...common, node: first, place: { cluster } },
+  );
   const replicas = new ReadReplicaSet("replicas", { ...common, cluster, nodes: others });
   const servers = [primary.server, ...replicas.servers];
   const poolers = new PgBouncerPool("pool", { site, credentials, pool });
@@ -62,11 +77,20 @@ export function replicated(
       ports,
       maxReadLagBytes: config.maxReadLagMiB * MiB,
       maxConnections: routerConnections(pool),
+      started: !alone,
     },
     // Clients come when servers are there, and go before the servers do: nothing is written while they stop.
     { dependsOn: [primary, replicas, poolers] },
   );
-  const backups = new Backups("backups", { site, servers, repository, intervalHours: config.backupIntervalHours });
+  const backups = new Backups("backups", {
+    site,
+    servers: alone ? [primary.server] : servers,
+    repository,
+    intervalHours: config.backupIntervalHours,
+  });
+  if (before && alone) {
+    return aloneOutputs({ config, node: alone, server: primary.server, base, backups, notes: before.notes });
+  }
   const local = (port: number) => ({ host: "localhost", port });
   return {
     stage: config.stage,

@@ -13,7 +13,7 @@ export function stage3(stack: string, config: StackConfig, topology: Topology): 
   const base = foundation(stack, config, topology);
   const { cachePassword: password } = base.credentials;
   if (!topology.cache || !password) throw new Error("stage 3 has no cache");
-  const outputs = replicated(stack, config, topology, base, CACHE_SLOT);
+  const outputs = replicated(stack, config, topology, base, { slots: CACHE_SLOT });
   const cache = new RedisCache("cache", {
     site: base.site,
     password,

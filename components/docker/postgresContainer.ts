@@ -98,6 +98,8 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
       ...("port" in place ? { ports: [{ internal: 5432, external: place.port, ip: "127.0.0.1" }] } : {}),
       shmSize: SHM_MIB,
       ...HEALTH,
+      // A server of a cluster is waited for by the command, with the others: its clients' way must not wait for its health.
+      wait: !cluster,
       // A fast shutdown, with time for its checkpoint: killing it would mean crash recovery.
       stopSignal: "SIGINT",
       stopTimeout: 120,

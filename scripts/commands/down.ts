@@ -5,6 +5,7 @@ import { confirm } from "../lib/ask.ts";
 import { isFailingOver } from "../lib/cluster.ts";
 import { destroyUnprotected } from "../lib/deploy.ts";
 import { docker, listLabelled } from "../lib/docker.ts";
+import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
 import { stackFolder } from "../lib/paths.ts";
 import { print, printJson } from "../lib/print.ts";
@@ -28,6 +29,7 @@ export async function down(flags: DownFlags): Promise<void> {
   checkStackName(flags.stack);
   const lock = lockStack(flags.stack, "down");
   try {
+    refuseDuringMove(flags.stack);
     const stack = await openStack(flags.stack);
     if (targetOf((await readState(stack)).resources ?? []) === "aws") {
       await (await import("../aws/down.ts")).downAws(flags, stack);

@@ -2,6 +2,7 @@ import { dataVolumeName } from "../../components/docker/names.ts";
 import { confirm } from "../lib/ask.ts";
 import { deploy } from "../lib/deploy.ts";
 import { docker } from "../lib/docker.ts";
+import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { reconcile } from "../lib/reconcile.ts";
@@ -13,6 +14,7 @@ import { unprotectVolumes } from "../lib/unprotect.ts";
 export async function prune(flags: { stack: string; yes?: boolean; json?: boolean }): Promise<void> {
   const lock = lockStack(flags.stack, "prune");
   try {
+    refuseDuringMove(flags.stack);
     const stack = await openStack(flags.stack);
     const { refresh } = await reconcile(stack);
     const { dataGenerations } = checkedConfig(flags.stack);

@@ -3,6 +3,7 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { isCluster } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
 import { docker } from "../lib/docker.ts";
+import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
@@ -81,6 +82,7 @@ async function allPending(values: StackValues): Promise<Record<string, string[]>
 export async function applyConfig(flags: ApplyFlags): Promise<ExitCode> {
   const lock = lockStack(flags.stack, "config apply");
   try {
+    refuseDuringMove(flags.stack);
     const config = checkedConfig(flags.stack);
     if (config.target === "aws") return await (await import("../aws/up.ts")).applyAws(flags, config);
     await checkTopology(config);

@@ -7,6 +7,7 @@ import { confirm } from "../lib/ask.ts";
 import { currentPrimary, settle } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
 import { docker } from "../lib/docker.ts";
+import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
 import { type Backup, listBackups } from "../lib/pgbackrest.ts";
 import { print, printJson } from "../lib/print.ts";
@@ -140,6 +141,7 @@ async function restoreInto(
 export async function restore(flags: RestoreFlags): Promise<void> {
   const lock = lockStack(flags.stack, "restore");
   try {
+    refuseDuringMove(flags.stack);
     const stack = await openStack(flags.stack);
     const { refresh } = await reconcile(stack);
     const values = await stackValues(stack);

@@ -6,6 +6,7 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { settle } from "../lib/cluster.ts";
 import { printableUrl } from "../lib/connection.ts";
 import { listLabelled } from "../lib/docker.ts";
+import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
@@ -59,6 +60,7 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
   };
   const lock = lockStack(flags.stack, "up");
   try {
+    refuseDuringMove(flags.stack);
     const config = checkedConfig(flags.stack, wanted);
     if (config.target === "aws") {
       const { upAws } = await import("../aws/up.ts");

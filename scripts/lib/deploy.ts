@@ -150,22 +150,23 @@ function failure(
   return new UserError(problem, remedyFor(problem), EXIT.failed);
 }
 
+/** `configFile`: another than the stack's own. */
+type BringOptions = Pick<UpOptions, "refresh" | "configFile">;
+
 async function bringUp(
   stack: Stack,
-  { refresh }: Pick<UpOptions, "refresh">,
+  { refresh, configFile }: BringOptions,
   options: OperateOptions,
 ): Promise<{ changes: number }> {
   // up() would ask for its outputs twice and for a history entry that nobody reads, each in a process of its own.
   stack.info = () => Promise.resolve(undefined);
   stack.outputs = () => Promise.resolve({});
-  return operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ refresh: refresh === true, ...hooks }), options);
+  const how = { refresh: refresh === true, ...(configFile === undefined ? {} : { configFile }) };
+  return operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...how, ...hooks }), options);
 }
 
 /** Brings a stack in Docker to what its configuration says; gives its outputs and how many resources changed. */
-export async function deploy(
-  stack: Stack,
-  options: Pick<UpOptions, "refresh">,
-): Promise<{ changes: number; values: StackValues }> {
+export async function deploy(stack: Stack, options: BringOptions): Promise<{ changes: number; values: StackValues }> {
   const { changes } = await bringUp(stack, options, { target: "docker", watch: true });
   return { changes, values: (await valuesAfterUp(stack)) as StackValues };
 }

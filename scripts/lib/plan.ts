@@ -60,6 +60,20 @@ export async function planOf(title: string, stack: Stack, configFile?: string): 
   return { changes, warnings };
 }
 
+/** What `up` with a configuration file would change, without a word; `planOf` has the rules, and what went wrong. */
+export async function changesOf(stack: Stack, configFile: string): Promise<Change[]> {
+  const changes: Change[] = [];
+  const onEvent = (event: EngineEvent): void => {
+    const change = changeOf(event);
+    if (change) changes.push(change);
+  };
+  // A planned deletion of something protected is an error to Pulumi; whether it may go is for the caller to say.
+  await stack.preview({ configFile, onEvent }).catch((error: unknown) => {
+    if (verdictOf(changes) !== "unsafe") throw error;
+  });
+  return changes;
+}
+
 /** What a stack on AWS costs a month, part by part. */
 export interface Cost {
   readonly lines: readonly CostLine[];

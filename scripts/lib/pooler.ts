@@ -1,11 +1,14 @@
 /** PgBouncer's admin console, through the socket in its container. */
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { run } from "./run.ts";
 
 /** How long running transactions are waited for before a pause is given up: clients wait meanwhile. */
 const PAUSE_LIMIT_MS = 5_000;
+/** How long a pause may last at all, whatever becomes of the command that made it. */
+const GUARD_SECONDS = 30;
 
 const containers = (values: StackValues): string[] =>
   values.services.filter(({ kind }) => kind === "pgbouncer").map(({ container }) => container);
@@ -66,6 +69,8 @@ export class PoolPause {
   readonly #poolers: readonly string[];
   #consoles: Console[] = [];
   #pausedAt = 0;
+  /** Of this pause: a guard of an earlier one must not end it. */
+  readonly #id = randomBytes(8).toString("hex");
   /** Milliseconds for which clients were held. */
   heldMs = 0;
 
@@ -78,6 +83,7 @@ export class PoolPause {
    * transactions do not end in time. A pooler that does not run holds nobody.
    */
   async begin(): Promise<void> {
+    await Promise.all(this.#poolers.map((container) => this.#guard(container)));
     const running = await Promise.all(
       this.#poolers.map(async (container) => {
         const console = new Console(container);
@@ -100,6 +106,13 @@ export class PoolPause {
       "wait for them to end, or end them (./cgraph-db psql, pg_stat_activity), then call this again",
       EXIT.refused,
     );
+  }
+
+  /** Has the pooler itself let go, should this process end before it does: clients must not wait for ever. */
+  async #guard(container: string): Promise<void> {
+    const resume = "psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer -c RESUME";
+    const watch = `echo ${this.#id} >/tmp/cgraph-pause; sleep ${GUARD_SECONDS}; [ "$(cat /tmp/cgraph-pause)" != ${this.#id} ] || ${resume}`;
+    await run("docker", ["exec", "--detach", "--user", "postgres", container, "sh", "-c", watch]);
   }
 
   /** Lets clients go on. */

@@ -14,7 +14,7 @@ export async function pendingRestart(node: NodeOutput): Promise<string[]> {
   return rows.split("\n").filter(Boolean);
 }
 
-async function restartNode(values: StackValues, node: NodeOutput): Promise<void> {
+export async function restartNode(values: StackValues, node: NodeOutput): Promise<void> {
   await step(`restart of ${node.name}`, async () => {
     const { status, text } = await patroni(node.container, "POST", "/restart", {}, 300);
     if (status !== 200) {

@@ -1,0 +1,26 @@
+/** What a move to a smaller stage may leave behind: copies of what stays, and what only the larger stage needed. */
+import { type Change, resourceName } from "./change.ts";
+import { isDestroyed } from "./effect.ts";
+
+/** The first server stays in every stage; the others' data are copies of its own. */
+const COPIES = /^pg[1-9]\d*-data(-\d+)?$/;
+/** Who led last; a server on its own needs nobody to say so. */
+const CONSENSUS = /^etcd\d+-data$/;
+/** A cache holds nothing that the database does not have, and its password opens nothing else. */
+const CACHE = /^password-cache$/;
+
+export interface Leaving {
+  /** Holds data or secrets, and may go. */
+  readonly may: readonly Change[];
+  /** Holds data or secrets, and must not. */
+  readonly mustNot: readonly Change[];
+}
+
+/** Sorts what a plan would delete of what holds data. A replacement is never right: it would begin empty. */
+export function leavingOf(changes: readonly Change[]): Leaving {
+  const destroyed = changes.filter((change) => change.stateful && isDestroyed(change));
+  const may = destroyed.filter(
+    ({ op, urn }) => op === "delete" && [COPIES, CONSENSUS, CACHE].some((pattern) => pattern.test(resourceName(urn))),
+  );
+  return { may, mustNot: destroyed.filter((change) => !may.includes(change)) };
+}

@@ -1,0 +1,82 @@
+/** What the steps of a move share: the stack, its configuration at each stage, what runs. */
+import type { Stack } from "@pulumi/pulumi/automation/index.js";
+import type { Change } from "../../migration/change.ts";
+import { leavingOf } from "../../migration/leaving.ts";
+import { DATABASE } from "../../components/roles.ts";
+import type { StackConfig } from "../../stacks/config.ts";
+import type { StackValues } from "../../stacks/outputs.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { superuserSql, currentPrimary } from "../lib/cluster.ts";
+import { configCopy } from "../lib/configCopy.ts";
+import { deploy } from "../lib/deploy.ts";
+import { changesOf } from "../lib/plan.ts";
+import { reconcile } from "../lib/reconcile.ts";
+import { stackValues } from "../lib/stack.ts";
+import { checkedConfig } from "../lib/stackConfig.ts";
+
+interface Exported {
+  readonly resources: readonly { readonly urn: string; readonly protect?: boolean }[];
+}
+
+export class MoveContext {
+  readonly stack: Stack;
+
+  constructor(stack: Stack) {
+    this.stack = stack;
+  }
+
+  get name(): string {
+    return this.stack.name;
+  }
+
+  /** The stack's configuration as it would be at a stage. */
+  config(stage: number): StackConfig {
+    return checkedConfig(this.name, { stage: String(stage) });
+  }
+
+  /** What runs now, as the last Pulumi run has told it. */
+  values(): Promise<StackValues> {
+    return stackValues(this.stack);
+  }
+
+  /** SQL on the server that takes writes, in the application's database, as superuser. */
+  async sql(text: string): Promise<string> {
+    return superuserSql((await currentPrimary(await this.values())).container, text, DATABASE);
+  }
+
+  /**
+   * Brings the stack to a stage, with the configuration from before left as it is. What holds data and may not go is
+   * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. Gives the volumes that were let go.
+   */
+  async bringTo(stage: number, phase: "none" | "prepare" = "none"): Promise<{ values: StackValues; left: string[] }> {
+    const copy = configCopy(this.name, { stage: String(stage), phase });
+    try {
+      const { refresh } = await reconcile(this.stack);
+      const left = await this.#release(await changesOf(this.stack, copy.file));
+      const { values } = await deploy(this.stack, { refresh, configFile: copy.file });
+      return { values, left };
+    } finally {
+      copy.remove();
+    }
+  }
+
+  /** Takes the protection off what may go. */
+  async #release(changes: readonly Change[]): Promise<string[]> {
+    const { may, mustNot } = leavingOf(changes);
+    const [first] = mustNot;
+    if (first) {
+      throw new UserError(
+        `the move would ${first.op} ${first.urn.split("::").at(-1)}, which holds data`,
+        "see ./cgraph-db preview; nothing was changed",
+        EXIT.refused,
+      );
+    }
+    if (may.length === 0) return [];
+    const urns = new Set(may.map(({ urn }) => urn));
+    const exported = await this.stack.exportStack();
+    const deployment = exported.deployment as Exported;
+    const resources = deployment.resources.map((one) => (urns.has(one.urn) ? { ...one, protect: false } : one));
+    await this.stack.importStack({ ...exported, deployment: { ...deployment, resources } });
+    return may.filter(({ type }) => type === "docker:index/volume:Volume").map(({ before }) => String(before["name"]));
+  }
+}

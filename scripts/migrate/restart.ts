@@ -1,0 +1,51 @@
+/** Restarts that changed settings need: replicas one by one, then the primary where it is, with the pools held. */
+import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { currentPrimary, preparePatroni, settle, superuserSql } from "../lib/cluster.ts";
+import { PoolPause } from "../lib/pooler.ts";
+import { pendingRestart, restartNode } from "../lib/restart.ts";
+import { awaitRoute } from "../lib/switchover.ts";
+
+/** Restarts the primary in place; clients of the pools wait. Gives for how long, in milliseconds. */
+async function restartHeld(values: StackValues, primary: NodeOutput): Promise<number> {
+  await superuserSql(primary.container, "CHECKPOINT");
+  const request = preparePatroni(primary.container, "/restart", {}, 120);
+  const pools = new PoolPause(values);
+  try {
+    await pools.begin();
+  } catch (error) {
+    request.drop();
+    throw error;
+  }
+  try {
+    const { status, text } = await request.send();
+    if (status !== 200) {
+      throw new UserError(`${primary.name} did not restart: ${text || status}`, "see ./cgraph-db status", EXIT.failed);
+    }
+    await awaitRoute(values, primary.name);
+  } finally {
+    await pools.end();
+  }
+  return pools.heldMs;
+}
+
+/** Restarts every server that waits for it; gives their names, and how long the pools were held. */
+export async function restartPending(values: StackValues): Promise<{ restarted: string[]; heldMs: number }> {
+  await settle(values);
+  const restarted: string[] = [];
+  let heldMs = 0;
+  // What is lowered is lowered on the primary first: replicas may then wait once more.
+  for (let round = 0; round < 2; round++) {
+    const primary = await currentPrimary(values);
+    for (const node of values.nodes) {
+      if (node.name === primary.name || (await pendingRestart(node)).length === 0) continue;
+      await restartNode(values, node);
+      restarted.push(node.name);
+    }
+    if ((await pendingRestart(primary)).length === 0) continue;
+    heldMs = Math.max(heldMs, await restartHeld(values, primary));
+    restarted.push(primary.name);
+    await settle(values);
+  }
+  return { restarted, heldMs };
+}

@@ -1,0 +1,42 @@
+/** The first server of a cluster takes over from the one that ran on its own, in the least time. */
+import { dockerName } from "../../components/docker/names.ts";
+import { ROUTER } from "../../components/docker/haproxyFiles.ts";
+import type { StackValues } from "../../stacks/outputs.ts";
+import { superuserSql } from "../lib/cluster.ts";
+import { containerStates } from "../lib/docker.ts";
+import { run } from "../lib/run.ts";
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Starts the prepared router as soon as the old container has let its port go, rather than when Pulumi comes to it, and
+ * has it trust the new server until Patroni speaks for it. Gives up quietly: then Pulumi starts it, a second or two later.
+ */
+async function startRouter(router: string, node: string): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    if ((await run("docker", ["start", router])).code === 0) {
+      await run("docker", ["exec", router, "cgraph-trust-primary", node]);
+      return;
+    }
+    await sleep(50);
+  }
+}
+
+/** Runs `swap` (Pulumi's replacement of the server's container), helping the router to its port meanwhile. */
+export async function withRouterReady<T>(stack: string, before: StackValues, swap: () => Promise<T>): Promise<T> {
+  const [server] = before.nodes;
+  const router = dockerName(stack, ROUTER);
+  const [state] = await containerStates([router]);
+  // A second try finds the swap done, or half done: Pulumi does the rest by itself.
+  if (!server || state?.status !== "created") return swap();
+  // The shutdown's own checkpoint then has little left to write.
+  await superuserSql(server.container, "CHECKPOINT");
+  const freed = run("docker", ["wait", server.container]);
+  const started = freed.then(() => startRouter(router, server.name));
+  try {
+    return await swap();
+  } finally {
+    // A swap that failed before it stopped the server leaves a wait behind, which ends with this process.
+    await Promise.race([started, sleep(5000)]);
+  }
+}
