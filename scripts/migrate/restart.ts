@@ -1,15 +1,28 @@
 /** Restarts that changed settings need: replicas one by one, then the primary where it is, with the pools held. */
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { currentPrimary, preparePatroni, settle, superuserSql } from "../lib/cluster.ts";
+import { type PatroniAnswer, currentPrimary, preparePatroni, settle, superuserSql } from "../lib/cluster.ts";
+import { run } from "../lib/run.ts";
 import { PoolPause } from "../lib/pooler.ts";
 import { pendingRestart, restartNode } from "../lib/restart.ts";
 import { awaitRoute } from "../lib/switchover.ts";
+
+/** Ends when another postmaster than now takes connections: Patroni itself looks once a second. */
+const RESTARTED = `. /usr/local/bin/cgraph-lib
+pid() { head -n 1 "$PGDATA/postmaster.pid" 2>/dev/null; }
+old=$(pid)
+for _ in $(seq 3000); do
+  new=$(pid)
+  [ -z "$new" ] || [ "$new" = "$old" ] || ! pg_isready -q || exit 0
+  sleep 0.02
+done
+exit 1`;
 
 /** Restarts the primary in place; clients of the pools wait. Gives for how long, in milliseconds. */
 async function restartHeld(values: StackValues, primary: NodeOutput): Promise<number> {
   await superuserSql(primary.container, "CHECKPOINT");
   const request = preparePatroni(primary.container, "/restart", {}, 120);
+  const restarted = run("docker", ["exec", "--user", "postgres", primary.container, "sh", "-c", RESTARTED]);
   const pools = new PoolPause(values);
   try {
     await pools.begin();
@@ -17,15 +30,22 @@ async function restartHeld(values: StackValues, primary: NodeOutput): Promise<nu
     request.drop();
     throw error;
   }
+  const answer = request.send();
+  const failed = ({ status, text }: PatroniAnswer): UserError =>
+    new UserError(`${primary.name} did not restart: ${text || status}`, "see ./cgraph-db status", EXIT.failed);
+  // Patroni answers a while after the fact; a refusal comes at once.
+  const refusal = answer.then((given) => {
+    if (given.status !== 200) throw failed(given);
+    return new Promise<never>(() => undefined);
+  });
   try {
-    const { status, text } = await request.send();
-    if (status !== 200) {
-      throw new UserError(`${primary.name} did not restart: ${text || status}`, "see ./cgraph-db status", EXIT.failed);
-    }
-    await awaitRoute(values, primary.name);
+    await Promise.race([restarted, refusal]);
+    await Promise.race([awaitRoute(values, primary.name), refusal]);
   } finally {
     await pools.end();
   }
+  const given = await answer;
+  if (given.status !== 200) throw failed(given);
   return pools.heldMs;
 }
 
