@@ -39,8 +39,10 @@ export interface StepMetadata {
   readonly detailedDiff?: Readonly<Record<string, { readonly diffKind: string }>>;
 }
 
+const VOLUME = "docker:index/volume:Volume";
+/** Volumes that are written anew whenever they are needed: configuration, sockets. */
+const REWRITTEN = /-(config|run)$/;
 const STATEFUL = new Set([
-  "docker:index/volume:Volume",
   "random:index/randomPassword:RandomPassword",
   "random:index/randomId:RandomId",
   "aws:rds/instance:Instance",
@@ -49,7 +51,10 @@ const STATEFUL = new Set([
 const SECRET = "aws:secretsmanager/secret:Secret";
 
 /** Secrets that are made of others can be made again; they are not protected. */
-const isStateful = (type: string, protect: boolean): boolean => STATEFUL.has(type) || (type === SECRET && protect);
+const isStateful = ({ type, urn, old, new: made }: StepMetadata): boolean =>
+  STATEFUL.has(type) ||
+  (type === SECRET && (old ?? made)?.protect === true) ||
+  (type === VOLUME && !REWRITTEN.test(resourceName(urn)));
 
 /** Steps that change nothing, or are a part of a replacement, which one other step announces. */
 const SILENT = new Set([
@@ -91,7 +96,7 @@ export function changeOfStep(step: StepMetadata): Change | undefined {
     urn: step.urn,
     type: step.type,
     op: step.op,
-    stateful: isStateful(step.type, (step.old ?? step.new)?.protect === true),
+    stateful: isStateful(step),
     properties: propertyChanges(step),
     before: step.old?.inputs ?? {},
     after: step.new?.inputs ?? {},

@@ -18,9 +18,9 @@ export interface Leaving {
 
 /** Sorts what a plan would delete of what holds data. A replacement is never right: it would begin empty. */
 export function leavingOf(changes: readonly Change[]): Leaving {
-  const destroyed = changes.filter((change) => change.stateful && isDestroyed(change));
-  const may = destroyed.filter(
+  const may = changes.filter(
     ({ op, urn }) => op === "delete" && [COPIES, CONSENSUS, CACHE].some((pattern) => pattern.test(resourceName(urn))),
   );
-  return { may, mustNot: destroyed.filter((change) => !may.includes(change)) };
+  const mustNot = changes.filter((change) => change.stateful && isDestroyed(change) && !may.includes(change));
+  return { may, mustNot };
 }

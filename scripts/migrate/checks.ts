@@ -2,7 +2,7 @@
 import { DATABASE } from "../../components/roles.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { clusterMembers, currentPrimary, isCluster, isInStep, superuserSql } from "../lib/cluster.ts";
+import { clusterMembers, currentPrimary, isCluster, isInStep, settle, superuserSql } from "../lib/cluster.ts";
 import { run } from "../lib/run.ts";
 import { bytes } from "../lib/print.ts";
 
@@ -84,7 +84,8 @@ export async function checkMove(values: StackValues, replicas: number): Promise<
 
 /** Compares with what the checks found before, and looks that nothing is left over. */
 export async function verifyMove(values: StackValues, before: Readonly<Record<string, unknown>>): Promise<void> {
-  await checkServers(values);
+  // Replicas notice a moment later that the primary has restarted.
+  await settle(values);
   const { container } = await currentPrimary(values);
   const wrong = (what: string): UserError =>
     new UserError(what, "take the move back: ./cgraph-db migrate --rollback", EXIT.failed);
