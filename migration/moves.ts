@@ -58,7 +58,7 @@ export const MEASURED = {
   takeoverPauseSeconds: 1.6,
   heldRestartSeconds: 0.7,
   switchoverSeconds: 2.0,
-  alonePauseSeconds: 4,
+  alonePauseSeconds: 5,
   copyBytesPerSecond: 60 * 1024 * 1024,
   convertBytesPerSecond: 8 * 1024 * 1024,
   partitionSwapSeconds: 0.1,

@@ -2,11 +2,14 @@
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import type { Change } from "../../migration/change.ts";
 import { leavingOf } from "../../migration/leaving.ts";
+import { ROUTER } from "../../components/docker/haproxyFiles.ts";
+import { dockerName } from "../../components/docker/names.ts";
 import { DATABASE } from "../../components/roles.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { superuserSql, currentPrimary } from "../lib/cluster.ts";
+import { containerStates, docker } from "../lib/docker.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { deploy } from "../lib/deploy.ts";
 import { changesOf } from "../lib/plan.ts";
@@ -53,11 +56,19 @@ export class MoveContext {
     try {
       const { refresh } = await reconcile(this.stack);
       const left = await this.#release(await changesOf(this.stack, copy.file));
+      if (stage === 1) await this.#freePort();
       const { values } = await deploy(this.stack, { refresh, configFile: copy.file });
       return { values, left };
     } finally {
       copy.remove();
     }
+  }
+
+  /** The server that goes on by itself takes the router's port, which Pulumi would free only at the end. */
+  async #freePort(): Promise<void> {
+    const router = dockerName(this.name, ROUTER);
+    const [state] = await containerStates([router]);
+    if (state?.status === "running") await docker(["stop", "--time", "10", router]);
   }
 
   /** Takes the protection off what may go. */
