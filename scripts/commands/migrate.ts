@@ -4,7 +4,7 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { confirm } from "../lib/ask.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson, table } from "../lib/print.ts";
-import { openStack, stackValues } from "../lib/stack.ts";
+import { anyStackValues, openStack, stackValues } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
 import { MoveContext } from "../migrate/context.ts";
 import { factsOf } from "../migrate/facts.ts";
@@ -105,6 +105,13 @@ export async function migrate(flags: MigrateFlags): Promise<ExitCode> {
   const lock = lockStack(flags.stack, "migrate");
   try {
     const context = new MoveContext(await openStack(flags.stack));
+    if ((await anyStackValues(context.stack)).target === "aws") {
+      throw new UserError(
+        "on AWS RDS carries the steps of a move out itself",
+        "./cgraph-db preview --stage N lists them with what to wait for; ./cgraph-db up --stage N does it",
+        EXIT.refused,
+      );
+    }
     const before = openJournal(flags.stack);
     const going = flags.resume === true || flags.rollback === true;
     if (going && before?.kind !== "migrate") {

@@ -21,6 +21,11 @@ interface Exported {
   readonly resources: readonly { readonly urn: string; readonly protect?: boolean }[];
 }
 
+interface BringOptions {
+  readonly phase?: "none" | "prepare";
+  readonly remember?: (left: readonly string[]) => void;
+}
+
 export class MoveContext {
   readonly stack: Stack;
 
@@ -49,13 +54,18 @@ export class MoveContext {
 
   /**
    * Brings the stack to a stage, with the configuration from before left as it is. What holds data and may not go is
-   * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. Gives the volumes that were let go.
+   * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. Gives the volumes that were let go;
+   * `remember` is told of them before they are.
    */
-  async bringTo(stage: number, phase: "none" | "prepare" = "none"): Promise<{ values: StackValues; left: string[] }> {
+  async bringTo(
+    stage: number,
+    { phase = "none", remember }: BringOptions = {},
+  ): Promise<{ values: StackValues; left: string[] }> {
     const copy = configCopy(this.name, { stage: String(stage), phase });
     try {
       const { refresh } = await reconcile(this.stack);
       const left = await this.#release(await changesOf(this.stack, copy.file));
+      remember?.(left);
       if (stage === 1) await this.#freePort();
       const { values } = await deploy(this.stack, { refresh, configFile: copy.file });
       return { values, left };

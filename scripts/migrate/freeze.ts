@@ -35,31 +35,34 @@ ${TRIGGERS.map((name) => `DROP EVENT TRIGGER IF EXISTS ${name};`).join("\n")}
 DROP SCHEMA IF EXISTS cgraph_move CASCADE;
 `;
 
-/** Jobs that pg_partman's work hangs on, where there is pg_cron. */
-const jobs = (container: string): Promise<string> =>
-  superuserSql(container, `SELECT coalesce(to_regclass('cron.job')::text, '')`, DATABASE);
+/** Whether there is pg_cron. */
+const hasCron = async (container: string): Promise<boolean> =>
+  (await superuserSql(container, "SELECT to_regclass('cron.job') IS NOT NULL", DATABASE)) === "t";
 
-export interface Frozen {
-  /** Jobs that were active before, and wait now. */
-  readonly jobs: readonly number[];
-}
-
-/** Freezes; can be repeated. `before`: jobs that an earlier try has stopped. */
-export async function freeze(container: string, before: readonly number[]): Promise<Frozen> {
-  await superuserSql(container, FREEZE, DATABASE);
-  if ((await jobs(container)) === "") return { jobs: [] };
-  const stopped = await superuserSql(
+/** Our jobs that are active: pg_partman's work hangs on them. */
+export async function activeJobs(container: string): Promise<number[]> {
+  if (!(await hasCron(container))) return [];
+  const rows = await superuserSql(
     container,
-    `WITH stopped AS (UPDATE cron.job SET active = false WHERE active AND jobname LIKE 'cgraph%' RETURNING jobid)
-     SELECT coalesce(json_agg(jobid), '[]') FROM stopped`,
+    "SELECT coalesce(json_agg(jobid), '[]') FROM cron.job WHERE active AND jobname LIKE 'cgraph%'",
     DATABASE,
   );
-  return { jobs: [...new Set([...before, ...(JSON.parse(stopped) as number[])])] };
+  return JSON.parse(rows) as number[];
+}
+
+const setActive = async (container: string, jobs: readonly number[], active: boolean): Promise<void> => {
+  if (jobs.length === 0 || !(await hasCron(container))) return;
+  await superuserSql(container, `UPDATE cron.job SET active = ${active} WHERE jobid IN (${jobs.join(", ")})`, DATABASE);
+};
+
+/** Freezes, and has these jobs wait; can be repeated. */
+export async function freeze(container: string, jobs: readonly number[]): Promise<void> {
+  await superuserSql(container, FREEZE, DATABASE);
+  await setActive(container, jobs, false);
 }
 
 /** Lets go; can be repeated. */
-export async function thaw(container: string, stopped: readonly number[]): Promise<void> {
+export async function thaw(container: string, jobs: readonly number[]): Promise<void> {
   await superuserSql(container, THAW, DATABASE);
-  if (stopped.length === 0 || (await jobs(container)) === "") return;
-  await superuserSql(container, `UPDATE cron.job SET active = true WHERE jobid IN (${stopped.join(", ")})`, DATABASE);
+  await setActive(container, jobs, true);
 }

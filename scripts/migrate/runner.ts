@@ -17,7 +17,7 @@ export interface MoveStep {
 
 export interface Progress {
   /** Says what is going on. */
-  readonly detail: Step["detail"];
+  readonly detail: (text: string) => void;
   /** Remembers something at once, so that an interrupted step knows it. */
   readonly remember: (facts: Facts) => void;
 }
@@ -42,11 +42,11 @@ async function perform(
   work: (progress: Progress, facts: Facts) => Promise<Facts | undefined>,
 ): Promise<Journal> {
   let current = markStep(journal, id, { state: states.during, startedAt: new Date().toISOString(), endedAt: null });
-  await showStep(title, async ({ detail }) => {
+  await showStep(title, async (shown: Step) => {
     const remember = (facts: Facts): void => {
       current = markStep(current, id, { facts: { ...stateOf(current, id).facts, ...facts } });
     };
-    const facts = await work({ detail, remember }, stateOf(current, id).facts);
+    const facts = await work({ detail: (text) => shown.detail(text), remember }, stateOf(current, id).facts);
     if (facts) remember(facts);
     return { value: undefined, done: states.after };
   });

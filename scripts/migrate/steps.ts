@@ -11,7 +11,7 @@ import { switchover } from "../lib/switchover.ts";
 import { checkMove, verifyMove } from "./checks.ts";
 import type { MoveContext } from "./context.ts";
 import { awaitCopies } from "./copies.ts";
-import { freeze, thaw } from "./freeze.ts";
+import { activeJobs, freeze, thaw } from "./freeze.ts";
 import type { Facts } from "./journal.ts";
 import { partitionMessages } from "./partitions.ts";
 import { restartPending } from "./restart.ts";
@@ -90,10 +90,12 @@ function workOf(
   const primary = async (): Promise<string> => (await currentPrimary(await context.values())).container;
   const leavingStep = to === 1 ? "alone" : "shrink";
   const leave: Work = {
-    async run(_, before) {
-      const { values, left } = await context.bringTo(to);
+    async run(progress, before) {
+      const all = (left: readonly string[]): string[] => [...new Set([...strings(before["left"]), ...left])];
+      const remember = (left: readonly string[]): void => progress.remember({ left: all(left) });
+      const { values } = await context.bringTo(to, { remember });
       await settle(values);
-      return { left: [...new Set([...strings(before["left"]), ...left])] };
+      return {};
     },
     async undo() {
       const { values } = await context.bringTo(from);
@@ -110,8 +112,13 @@ function workOf(
     },
     backup: { run: (progress) => takeBackup(context, progress) },
     freeze: {
-      async run(_, before) {
-        return { ...(await freeze(await primary(), numbers(before["jobs"]))) };
+      async run(progress, before) {
+        const container = await primary();
+        const jobs = [...new Set([...numbers(before["jobs"]), ...(await activeJobs(container))])];
+        // At once: a job that is stopped must be known, or nobody starts it again.
+        progress.remember({ jobs });
+        await freeze(container, jobs);
+        return { jobs };
       },
       async undo(_, facts) {
         await thaw(await primary(), numbers(facts["jobs"]));
@@ -119,7 +126,7 @@ function workOf(
     },
     prepare: {
       async run() {
-        await context.bringTo(to, "prepare");
+        await context.bringTo(to, { phase: "prepare" });
         return {};
       },
       undo: () => bringBack(context, from),

@@ -26,9 +26,10 @@ async function startRouter(router: string, node: string): Promise<void> {
 export async function withRouterReady<T>(stack: string, before: StackValues, swap: () => Promise<T>): Promise<T> {
   const [server] = before.nodes;
   const router = dockerName(stack, ROUTER);
-  const [state] = await containerStates([router]);
+  const states = await containerStates([router, server?.container ?? ""]);
+  const stateOf = (name: string): string | undefined => states.find((one) => one.name === name)?.status;
   // A second try finds the swap done, or half done: Pulumi does the rest by itself.
-  if (!server || state?.status !== "created") return swap();
+  if (!server || stateOf(router) !== "created" || stateOf(server.container) !== "running") return swap();
   // The shutdown's own checkpoint then has little left to write.
   await superuserSql(server.container, "CHECKPOINT");
   const freed = run("docker", ["wait", server.container]);

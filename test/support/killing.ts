@@ -33,6 +33,7 @@ export async function killDuring(
   while (!ended && Date.now() < until && stateOf() !== "done") await sleep(5);
   const state = stateOf();
   child.kill("SIGKILL");
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- as above
   while (!ended) await sleep(20);
   return state === "running" || state === "undoing";
 }
