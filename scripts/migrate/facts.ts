@@ -34,7 +34,7 @@ function restartsBetween(from: StackConfig, to: StackConfig, host: Awaited<Retur
   return Object.entries(after?.settings ?? {})
     .filter(([name, setting]) => {
       const old = before?.settings[name];
-      return setting.restart === true && (!old || confText(old) !== confText(setting));
+      return setting.restart && (!old || confText(old) !== confText(setting));
     })
     .map(([name]) => name);
 }
