@@ -169,6 +169,16 @@ command("restore", "Restore into a new volume, then swap; the old volume is kept
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/restore.ts")).restore));
 
+command("import", "Make a PostgreSQL database from elsewhere the stack's own (docs/import.md)")
+  .option("--from <url>", "postgresql://USER:PASSWORD@HOST:PORT/DATABASE; the password may be left to PGPASSWORD")
+  .option("--follow", "copy and follow while the source is in use; it is read only for a moment at the end")
+  .option("--dry-run", "only look at both sides, and say what stands against it")
+  .option("--pause-after <step>", "check, freeze, copy, follow, cutover, own or verify; --resume goes on")
+  .option("--resume", "go on with an import that was interrupted or paused")
+  .option("--rollback", "take it back: the source as it was, the stack's database empty")
+  .option("-y, --yes", "answer yes to every question")
+  .action(runs(async () => (await import("./commands/import.ts")).importDatabase));
+
 command("prune", "Delete the data volumes that restores have left behind")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/prune.ts")).prune));

@@ -1,0 +1,115 @@
+/** Whether two databases hold the same: columns, rows, indexes, sequences. */
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import type { Progress } from "../migrate/runner.ts";
+import { bytes } from "../lib/print.ts";
+import { OTHER_SCHEMAS, QUALIFIED, TABLES, notOfExtension } from "./inspect.ts";
+import type { Tools } from "./tools.ts";
+
+/** Every column of every table with its type, one a line. */
+export const columnsSql = `SELECT ${QUALIFIED} || '.' || quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
+    || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+  FROM ${TABLES.replace(" WHERE ", " JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped AND ")} ORDER BY 1`;
+
+/** Every index, constraint and trigger by name, one a line. */
+const OBJECTS_SQL = `SELECT 'index ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid
+    WHERE i.indisvalid AND ${OTHER_SCHEMAS} AND ${notOfExtension("pg_class", "c.oid")} AND ${notOfExtension("pg_class", "i.indrelid")}
+  UNION ALL SELECT 'constraint ' || quote_ident(k.conname) || ' of ' || ${QUALIFIED} FROM pg_constraint k
+    JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND k.convalidated AND ${OTHER_SCHEMAS} AND ${notOfExtension("pg_class", "c.oid")}
+  UNION ALL SELECT 'trigger ' || quote_ident(t.tgname) || ' of ' || ${QUALIFIED} FROM pg_trigger t
+    JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT t.tgisinternal AND ${OTHER_SCHEMAS} AND ${notOfExtension("pg_class", "c.oid")} ORDER BY 1`;
+
+const SEQUENCES_SQL = `SELECT coalesce(json_agg(json_build_object('name', quote_ident(schemaname) || '.' || quote_ident(sequencename),
+    'last', last_value::text, 'start', start_value::text) ORDER BY 1), '[]')
+  FROM pg_sequences s JOIN pg_namespace n ON n.nspname = s.schemaname WHERE ${OTHER_SCHEMAS}`;
+
+interface Sequence {
+  readonly name: string;
+  /** Null where it has never been used. */
+  readonly last: string | null;
+  readonly start: string;
+}
+
+const sequences = async (ask: (sql: string) => Promise<string>): Promise<Sequence[]> =>
+  JSON.parse(await ask(SEQUENCES_SQL)) as Sequence[];
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
+
+/** Gives the target's sequences the source's values: logical replication leaves them alone. Gives how many. */
+export async function syncSequences(tools: Tools): Promise<number> {
+  const all = await sequences((sql) => tools.onSource(sql));
+  const set = all.map(({ name, last, start }) =>
+    last === null
+      ? `SELECT setval(${literal(name)}, ${start}, false)`
+      : `SELECT setval(${literal(name)}, ${last}, true)`,
+  );
+  if (set.length > 0) await tools.onTarget(`${set.join(";\n")};`);
+  return all.length;
+}
+
+/** Lines that only one of two texts has, marked by where they are. */
+export function differences(source: string, target: string): string[] {
+  const [there, here] = [source, target].map((text) => new Set(text.split("\n").filter((line) => line !== ""))) as [
+    Set<string>,
+    Set<string>,
+  ];
+  return [
+    ...[...there].filter((line) => !here.has(line)).map((line) => `${line} (only on the source)`),
+    ...[...here].filter((line) => !there.has(line)).map((line) => `${line} (only in the stack)`),
+  ];
+}
+
+/** Rows and a checksum of all their text, whatever their order. */
+export const checksumSql = (table: string): string =>
+  `SELECT count(*) || ' rows, checksum ' || coalesce(sum(hashtextextended(ROW(t.*)::text COLLATE "C", 0)::numeric), 0) FROM ${table} t`;
+
+export interface Verified {
+  readonly tables: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly sequences: number;
+}
+
+/** How many tables are read at a time, on either side. */
+const AT_ONCE = 2;
+
+/** Compares everything. Throws a UserError with what differs. */
+export async function verify(tools: Tools, progress: Progress): Promise<Verified> {
+  const listSql = `SELECT coalesce(json_agg(json_build_object('name', ${QUALIFIED}, 'bytes', pg_table_size(c.oid))
+    ORDER BY pg_table_size(c.oid) DESC), '[]') FROM ${TABLES}`;
+  const tables = JSON.parse(await tools.onSource(listSql)) as { name: string; bytes: number }[];
+  const both = async (sql: string): Promise<[string, string]> =>
+    Promise.all([tools.onSource(sql), tools.onTarget(sql)]);
+  const wrong = [...differences(...(await both(columnsSql))), ...differences(...(await both(OBJECTS_SQL)))];
+  const total = tables.reduce((sum, table) => sum + table.bytes, 0);
+  let [done, rows] = [0, 0];
+  const queue = [...tables];
+  const work = async (): Promise<void> => {
+    for (let table = queue.shift(); table; table = queue.shift()) {
+      progress.detail(`${tables.length - queue.length} of ${tables.length} tables, ${bytes(done)} of ${bytes(total)}`);
+      const missing = wrong.some((line) => line.startsWith(`${table.name}.`) && line.endsWith("source)"));
+      if (missing) continue;
+      const [there, here] = await both(checksumSql(table.name));
+      if (there !== here) wrong.push(`${table.name}: ${there} on the source, ${here} in the stack`);
+      rows += Number(there.split(" ")[0]);
+      done += table.bytes;
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  const [there, here] = [await sequences((sql) => tools.onSource(sql)), await sequences((sql) => tools.onTarget(sql))];
+  const lines = (all: readonly Sequence[]): string =>
+    all.map(({ name, last }) => `sequence ${name} at ${last}`).join("\n");
+  wrong.push(...differences(lines(there), lines(here)));
+  const objects = await both("SELECT count(*) FROM pg_largeobject_metadata");
+  if (objects[0] !== objects[1]) wrong.push(`${objects[0]} large objects on the source, ${objects[1]} in the stack`);
+  if (wrong.length > 0) {
+    throw new UserError(
+      `source and stack differ:\n  ${wrong.slice(0, 20).join("\n  ")}${wrong.length > 20 ? `\n  and ${wrong.length - 20} more` : ""}`,
+      "nothing is lost, the source has everything: ./cgraph-db import --rollback takes the import back",
+      EXIT.failed,
+    );
+  }
+  return { tables: tables.length, rows, bytes: total, sequences: there.length };
+}

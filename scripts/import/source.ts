@@ -1,0 +1,130 @@
+/** Where a database comes from: its URL, taken apart so that the password goes its own way. */
+import { existsSync, readFileSync } from "node:fs";
+import { UserError } from "../../tuning/errors.ts";
+
+/** Parameters of libpq that name a file of this machine. */
+const FILE_PARAMETERS = ["sslrootcert", "sslcert", "sslkey"] as const;
+/** Parameters that are kept; others are refused, so that none is silently passed over. */
+const PARAMETERS = [
+  "sslmode",
+  "connect_timeout",
+  "channel_binding",
+  "application_name",
+  ...FILE_PARAMETERS,
+  "passfile",
+];
+
+export interface Source {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly database: string;
+  /** libpq's parameters beside these, without files and password. */
+  readonly parameters: Readonly<Record<string, string>>;
+  /** Paths on this machine, by libpq's parameter. */
+  readonly files: Readonly<Record<string, string>>;
+  /** Undefined where the server asks for none. */
+  readonly password: string | undefined;
+}
+
+const wrong = (problem: string): UserError =>
+  new UserError(
+    problem,
+    "give --from postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or leave the password to PGPASSWORD",
+  );
+
+/** The password of a passfile's first line that fits; undefined where none does. */
+export function passfilePassword(
+  text: string,
+  { host, port, database, user }: Pick<Source, "host" | "port" | "database" | "user">,
+): string | undefined {
+  const wanted = [host, String(port), database, user];
+  for (const line of text.split("\n")) {
+    if (line.startsWith("#") || line.trim() === "") continue;
+    const fields = [...line.matchAll(/((?:\\.|[^:\\])*)(?::|$)/g)].map(([, field = ""]) =>
+      field.replace(/\\(.)/g, "$1"),
+    );
+    if (wanted.every((value, index) => fields[index] === "*" || fields[index] === value)) return fields[4];
+  }
+  return undefined;
+}
+
+/** Takes a URL apart. Throws a UserError (wrong use) where it is no URL of a PostgreSQL database. */
+export function parseSource(text: string, environment: Readonly<Record<string, string | undefined>>): Source {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    // The text may hold a password: it is not repeated.
+    throw wrong("--from is not a URL");
+  }
+  if (!["postgresql:", "postgres:"].includes(url.protocol)) throw wrong(`--from begins with ${url.protocol}//`);
+  const decode = (part: string): string => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      throw wrong("--from has a % that encodes nothing: write %25 for it");
+    }
+  };
+  const [host, user, database] = [
+    url.hostname.replace(/^\[|\]$/g, ""),
+    decode(url.username),
+    decode(url.pathname.slice(1)),
+  ];
+  if (host === "") throw wrong("--from names no host");
+  if (user === "") throw wrong("--from names no user");
+  if (database === "" || database.includes("/")) throw wrong("--from names no database");
+  const place = { host: decode(host), port: Number(url.port || "5432"), user, database };
+  const parameters: Record<string, string> = {};
+  const files: Record<string, string> = {};
+  let fromFile: string | undefined;
+  for (const [name, value] of url.searchParams) {
+    if (!PARAMETERS.includes(name)) throw wrong(`--from has a parameter that import does not know: ${name}`);
+    const isFile = (FILE_PARAMETERS as readonly string[]).includes(name) || name === "passfile";
+    if (isFile && value !== "system" && !existsSync(value)) throw wrong(`the file of ${name} does not exist: ${value}`);
+    if (name === "passfile") fromFile = passfilePassword(readFileSync(value, "utf8"), place);
+    else if (isFile && value !== "system") files[name] = value;
+    else if (name !== "application_name") parameters[name] = value;
+  }
+  const inUrl = url.password === "" ? undefined : decode(url.password);
+  return { ...place, parameters, files, password: inUrl ?? environment["PGPASSWORD"] ?? fromFile };
+}
+
+/** The URL without its password: for people, for the journal, for command lines. `fileAt` says where a file then is. */
+export function publicUrl(
+  source: Source,
+  fileAt: (parameter: string, path: string) => string = (_, path) => path,
+): string {
+  const { user, host, port, database, parameters, files } = source;
+  const query = new URLSearchParams({
+    ...parameters,
+    ...Object.fromEntries(Object.entries(files).map(([name, path]) => [name, fileAt(name, path)])),
+  }).toString();
+  const at = host.includes(":") ? `[${host}]` : host;
+  const end = query === "" ? "" : `?${query.replaceAll("%2F", "/")}`;
+  return `postgresql://${encodeURIComponent(user)}@${at}:${port}/${encodeURIComponent(database)}${end}`;
+}
+
+/** A passfile that fits every place: its holder connects to one server only. Empty where there is no password. */
+export const passfileText = ({ password }: Source): string =>
+  password === undefined ? "" : `*:*:*:*:${password.replace(/[\\:]/g, "\\$&")}\n`;
+
+/**
+ * The source as libpq's key-value text for the target's server, which reaches it at a port of its own 127.0.0.1: the
+ * name stays, so that the certificate is checked as it should be.
+ */
+export function relayedConninfo(source: Source, relay: { readonly port: number; readonly folder: string }): string {
+  const quoted = (text: string): string => `'${text.replace(/[\\']/g, "\\$&")}'`;
+  return Object.entries({
+    host: source.host,
+    hostaddr: "127.0.0.1",
+    port: String(relay.port),
+    user: source.user,
+    dbname: source.database,
+    passfile: `${relay.folder}/pgpass`,
+    ...source.parameters,
+    ...Object.fromEntries(Object.keys(source.files).map((name) => [name, `${relay.folder}/${name}`])),
+  })
+    .map(([key, value]) => `${key}=${quoted(value)}`)
+    .join(" ");
+}
