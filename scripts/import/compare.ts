@@ -61,9 +61,39 @@ export function differences(source: string, target: string): string[] {
   ];
 }
 
+interface Table {
+  /** Quoted, with its schema. */
+  readonly name: string;
+  /** Quoted. Not generated ones: they follow from the others, and from the server's own rules for letters. */
+  readonly columns: readonly string[];
+  readonly bytes: number;
+}
+
+const LIST_SQL = `SELECT coalesce(json_agg(json_build_object('name', ${QUALIFIED}, 'bytes', pg_table_size(c.oid),
+    'columns', (SELECT coalesce(json_agg(quote_ident(a.attname) ORDER BY a.attnum), '[]') FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''))
+    ORDER BY pg_table_size(c.oid) DESC), '[]') FROM ${TABLES}`;
+
 /** Rows and a checksum of all their text, whatever their order. */
-export const checksumSql = (table: string): string =>
-  `SELECT count(*) || ' rows, checksum ' || coalesce(sum(hashtextextended(ROW(t.*)::text COLLATE "C", 0)::numeric), 0) FROM ${table} t`;
+export const checksumSql = ({ name, columns }: Pick<Table, "name" | "columns">): string =>
+  `SELECT count(*) || ' rows, checksum '
+     || coalesce(sum(hashtextextended(ROW(${columns.map((column) => `t.${column}`).join(", ")})::text COLLATE "C", 0)::numeric), 0)
+   FROM ${name} t`;
+
+/** Small tables are read together: a call takes longer than they do. Large ones come first, alone. */
+export function batches<T extends Pick<Table, "bytes">>(tables: readonly T[], most = BATCH): T[][] {
+  const made: T[][] = [];
+  let [size, current] = [0, [] as T[]];
+  for (const table of tables) {
+    if (current.length > 0 && (size + table.bytes > most.bytes || current.length >= most.tables)) {
+      made.push(current);
+      [size, current] = [0, []];
+    }
+    current.push(table);
+    size += table.bytes;
+  }
+  return current.length > 0 ? [...made, current] : made;
+}
 
 export interface Verified {
   readonly tables: number;
@@ -74,36 +104,49 @@ export interface Verified {
 
 /** How many tables are read at a time, on either side. */
 const AT_ONCE = 2;
+const BATCH = { bytes: 32 * 1024 * 1024, tables: 200 };
 
 /** Compares everything. Throws a UserError with what differs. */
 export async function verify(tools: Tools, progress: Progress): Promise<Verified> {
-  const listSql = `SELECT coalesce(json_agg(json_build_object('name', ${QUALIFIED}, 'bytes', pg_table_size(c.oid))
-    ORDER BY pg_table_size(c.oid) DESC), '[]') FROM ${TABLES}`;
-  const tables = JSON.parse(await tools.onSource(listSql)) as { name: string; bytes: number }[];
   const both = async (sql: string): Promise<[string, string]> =>
     Promise.all([tools.onSource(sql), tools.onTarget(sql)]);
-  const wrong = [...differences(...(await both(columnsSql))), ...differences(...(await both(OBJECTS_SQL)))];
+  const [list, columns, objects, largeObjects] = await Promise.all([
+    tools.onSource(LIST_SQL),
+    both(columnsSql),
+    both(OBJECTS_SQL),
+    both("SELECT count(*) FROM pg_largeobject_metadata"),
+  ]);
+  const tables = JSON.parse(list) as Table[];
+  const wrong = [...differences(...columns), ...differences(...objects)];
   const total = tables.reduce((sum, table) => sum + table.bytes, 0);
+  const isMissing = (table: Table): boolean =>
+    wrong.some((line) => line.startsWith(`${table.name}.`) && line.endsWith("source)"));
   let [done, rows] = [0, 0];
-  const queue = [...tables];
+  const queue = batches(tables.filter((table) => !isMissing(table)));
   const work = async (): Promise<void> => {
-    for (let table = queue.shift(); table; table = queue.shift()) {
-      progress.detail(`${tables.length - queue.length} of ${tables.length} tables, ${bytes(done)} of ${bytes(total)}`);
-      const missing = wrong.some((line) => line.startsWith(`${table.name}.`) && line.endsWith("source)"));
-      if (missing) continue;
-      const [there, here] = await both(checksumSql(table.name));
-      if (there !== here) wrong.push(`${table.name}: ${there} on the source, ${here} in the stack`);
-      rows += Number(there.split(" ")[0]);
-      done += table.bytes;
+    for (let batch = queue.shift(); batch; batch = queue.shift()) {
+      progress.detail(`${bytes(done)} of ${bytes(total)}`);
+      const results = await both(batch.map(checksumSql).join(";\n"));
+      const [there = [], here = []] = results.map((text) => text.split("\n"));
+      batch.forEach(({ name, bytes: size }, index) => {
+        if (there[index] !== here[index])
+          wrong.push(`${name}: ${there[index]} on the source, ${here[index]} in the stack`);
+        rows += Number(there[index]?.split(" ")[0]);
+        done += size;
+      });
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  const [there, here] = [await sequences((sql) => tools.onSource(sql)), await sequences((sql) => tools.onTarget(sql))];
+  const [there, here] = await Promise.all([
+    sequences((sql) => tools.onSource(sql)),
+    sequences((sql) => tools.onTarget(sql)),
+  ]);
   const lines = (all: readonly Sequence[]): string =>
     all.map(({ name, last }) => `sequence ${name} at ${last}`).join("\n");
   wrong.push(...differences(lines(there), lines(here)));
-  const objects = await both("SELECT count(*) FROM pg_largeobject_metadata");
-  if (objects[0] !== objects[1]) wrong.push(`${objects[0]} large objects on the source, ${objects[1]} in the stack`);
+  if (largeObjects[0] !== largeObjects[1]) {
+    wrong.push(`${largeObjects[0]} large objects on the source, ${largeObjects[1]} in the stack`);
+  }
   if (wrong.length > 0) {
     throw new UserError(
       `source and stack differ:\n  ${wrong.slice(0, 20).join("\n  ")}${wrong.length > 20 ? `\n  and ${wrong.length - 20} more` : ""}`,

@@ -7,30 +7,40 @@ import type { Tools } from "./tools.ts";
 const SETTING = "default_transaction_read_only";
 /** How long to wait for a client's session to end. */
 const PATIENCE_MS = 20_000;
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Sessions of clients, ours left out; `since` is a comparison with the moment of the change. */
 const sessions = (since: string): string => `pg_stat_activity WHERE datname = current_database()
   AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name <> 'cgraph-db import'
-  AND backend_start ${since}::timestamptz`;
+  AND backend_start ${since}`;
 
-/** Ends sessions and waits until none of them is left. */
-async function endSessions(tools: Tools, since: string): Promise<void> {
+const PREPARED = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()";
+
+/**
+ * Changes the database's setting, ends the sessions that began with the other one, and waits until none of them is left.
+ * All in one call: while the source is read only, clients wait.
+ */
+async function change(tools: Tools, setting: string, since: (now: string) => string): Promise<void> {
   const until = Date.now() + PATIENCE_MS;
-  for (;;) {
-    const left = await tools.onSource(
-      `SELECT count(pg_terminate_backend(pid)) FROM ${sessions(since)}; SELECT string_agg(DISTINCT usename, ', ') FROM ${sessions(since)}`,
+  const moment = "SELECT clock_timestamp() AS now \\gset\n";
+  const end = `SELECT count(pg_terminate_backend(pid)) FROM ${sessions(since(":'now'"))};
+    SELECT pg_sleep(0.05) WHERE EXISTS (SELECT FROM ${sessions(since(":'now'"))}) \\g /dev/null
+    SELECT count(*), coalesce(string_agg(DISTINCT usename, ', '), '') FROM ${sessions(since(":'now'"))};
+    ${PREPARED};`;
+  for (let alter = `SELECT format('ALTER DATABASE %I ${setting}', current_database()) \\gexec\n`; ; alter = "") {
+    const lines = (await tools.onSource(`${alter}${moment}${end}`)).split("\n");
+    const [left = "", prepared = "0"] = lines.slice(-2);
+    const [count, users] = left.split("|");
+    if (count === "0" && prepared === "0") return;
+    if (Date.now() < until && prepared === "0") continue;
+    throw new UserError(
+      prepared === "0"
+        ? `sessions on the source do not end: of ${users}`
+        : `the source has ${prepared} prepared transactions, which could be committed later`,
+      prepared === "0"
+        ? "end them, then ./cgraph-db import --resume"
+        : "COMMIT PREPARED or ROLLBACK PREPARED them, then ./cgraph-db import --resume",
+      EXIT.failed,
     );
-    const [count = "0", users = ""] = left.split("\n");
-    if (count === "0") return;
-    if (Date.now() > until) {
-      throw new UserError(
-        `sessions on the source do not end: of ${users}`,
-        "end them, then ./cgraph-db import --resume",
-        EXIT.failed,
-      );
-    }
-    await sleep(50);
   }
 }
 
@@ -49,18 +59,7 @@ export async function freeze(tools: Tools, progress: Progress, before: Facts): P
     facts = { prior, frozenAt: at };
     progress.remember(facts);
   }
-  const now = await tools.onSource(
-    `SELECT format('ALTER DATABASE %I SET ${SETTING} = on', current_database()) \\gexec\nSELECT clock_timestamp()`,
-  );
-  await endSessions(tools, `<= '${now.split("\n").at(-1) ?? ""}'`);
-  const prepared = await tools.onSource("SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()");
-  if (prepared !== "0") {
-    throw new UserError(
-      `the source has ${prepared} prepared transactions, which could be committed later`,
-      "COMMIT PREPARED or ROLLBACK PREPARED them, then ./cgraph-db import --resume",
-      EXIT.failed,
-    );
-  }
+  await change(tools, `SET ${SETTING} = on`, (now) => `<= ${now}`);
   return facts;
 }
 
@@ -68,9 +67,6 @@ export async function freeze(tools: Tools, progress: Progress, before: Facts): P
 export async function thaw(tools: Tools, facts: Facts): Promise<void> {
   const { frozenAt, prior } = facts;
   if (typeof frozenAt !== "string" || typeof prior !== "string") return;
-  const change = prior === "" ? `RESET ${SETTING}` : `SET ${SETTING} = ${prior}`;
-  const now = await tools.onSource(
-    `SELECT format('ALTER DATABASE %I ${change}', current_database()) \\gexec\nSELECT clock_timestamp()`,
-  );
-  await endSessions(tools, `BETWEEN '${frozenAt}' AND '${now.split("\n").at(-1) ?? ""}'`);
+  const setting = prior === "" ? `RESET ${SETTING}` : `SET ${SETTING} = ${prior}`;
+  await change(tools, setting, (now) => `BETWEEN '${frozenAt}' AND ${now}`);
 }

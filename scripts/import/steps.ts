@@ -132,12 +132,16 @@ export function importSteps(place: ImportPlace): { steps: MoveStep[]; tools: Too
         // Long transactions and a lag that has grown meanwhile are waited for while clients still write.
         await subscribe(tools);
         await awaitStream(tools, progress, words);
-        if (before["at"] === undefined) progress.remember({ at: Date.now() });
+        const paused = typeof before["at"] === "number" ? before["at"] : Date.now();
+        progress.remember({ at: paused });
         await freeze(tools, progress, before);
-        await awaitStream(tools, progress, words, await barrier(tools));
-        // A table could have been changed up to the very end.
-        await refuseChangedTables(tools);
-        return { sequences: await syncSequences(tools) };
+        const [, , sequences] = await Promise.all([
+          barrier(tools).then((place) => awaitStream(tools, progress, words, place)),
+          // A table could have been changed up to the very end.
+          refuseChangedTables(tools),
+          syncSequences(tools),
+        ]);
+        return { sequences, pausedMs: Date.now() - paused };
       }),
       undo: undoing((_, facts) => thaw(tools, facts)),
     },

@@ -8,7 +8,8 @@ import { bytes } from "../lib/print.ts";
 import { columnsSql, differences } from "./compare.ts";
 import { QUALIFIED, TABLES } from "./inspect.ts";
 import { relayedConninfo } from "./source.ts";
-import { RELAY, type Tools, WORK, lastLines } from "./tools.ts";
+import { lastLines } from "./session.ts";
+import { RELAY, type Tools, WORK } from "./tools.ts";
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** Nearly there: what a busy chat writes in well under a second. */

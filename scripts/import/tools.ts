@@ -1,5 +1,5 @@
 /** The container that an import works in: pgcopydb, psql, and a way for the stack's server to the source. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { contentHash } from "../../components/contentHash.ts";
 import { INSTALLATION_LABEL, STACK_LABEL, dockerName } from "../../components/docker/names.ts";
@@ -11,6 +11,7 @@ import { step } from "../lib/progress.ts";
 import { type RunResult, run } from "../lib/run.ts";
 import { readStackConfig } from "../lib/stackConfig.ts";
 import { findBaseImage } from "../setup/baseImage.ts";
+import { COPY_OPTIONS, QUERY_OPTIONS, lastLines, sourceError } from "./session.ts";
 import { type Source, passfileText, publicUrl } from "./source.ts";
 
 /** In memory only: the password, certificates. */
@@ -24,33 +25,6 @@ const RELAY_FOLDER = `${SOCKETS}/cgraph-import`;
 const RELAY_PORT = 15432;
 export const RELAY = { port: RELAY_PORT, folder: RELAY_FOLDER } as const;
 const APPLICATION = "cgraph-db import";
-
-/** Values as text must not depend on a server's or a role's own settings: checksums compare them. */
-const SESSION: Readonly<Record<string, string>> = {
-  statement_timeout: "0",
-  lock_timeout: "10s",
-  idle_in_transaction_session_timeout: "0",
-  default_transaction_read_only: "off",
-  search_path: "pg_catalog",
-  timezone: "UTC",
-  datestyle: "ISO",
-  intervalstyle: "postgres",
-  extra_float_digits: "3",
-  bytea_output: "hex",
-  xmlbinary: "base64",
-  client_min_messages: "warning",
-};
-const options = (settings: Readonly<Record<string, string>>): string =>
-  Object.entries(settings)
-    .map(([name, value]) => `-c ${name}=${value}`)
-    .join(" ");
-/** pgcopydb's: it waits for its own locks as long as it takes. */
-const PATIENT = options({
-  statement_timeout: "0",
-  lock_timeout: "0",
-  idle_in_transaction_session_timeout: "0",
-  default_transaction_read_only: "off",
-});
 
 /** Builds the image where it is missing. Its tag names its content, as those of the stacks' images do. */
 async function copyImage(stack: string): Promise<string> {
@@ -96,6 +70,8 @@ export class Tools {
   readonly #container: string;
   readonly #relay: string;
   readonly #volume: string;
+  /** Whether this process has found or made the container. */
+  #started = false;
 
   constructor({ stack, source, server }: ToolsPlace) {
     this.stack = stack;
@@ -120,6 +96,7 @@ export class Tools {
 
   /** Makes the container, or finds the one that an interrupted call has left at work; hands it the password again. */
   async start(): Promise<void> {
+    if (this.#started) return;
     const image = await copyImage(this.stack);
     const running = await run("docker", [
       "inspect",
@@ -128,14 +105,18 @@ export class Tools {
       this.#container,
     ]);
     if (running.stdout.trim() !== `true ${image}`) await this.#create(image);
-    const files = { pgpass: passfileText(this.source), ...this.#sourceFiles() };
-    for (const [name, content] of Object.entries(files)) await this.#give(`${SECRETS}/${name}`, content);
+    await this.#giveFiles(SECRETS);
+    this.#started = true;
   }
 
-  #sourceFiles(): Record<string, string> {
-    return Object.fromEntries(
-      Object.entries(this.source.files).map(([name, path]) => [name, readFileSync(path, "utf8")]),
-    );
+  /** Password and certificates. A call without the password leaves that of an earlier one, which is still at work. */
+  async #giveFiles(folder: string): Promise<void> {
+    if (this.source.password !== undefined || (await this.exec("test", "-e", `${folder}/pgpass`)).code !== 0) {
+      await this.#give(`${folder}/pgpass`, passfileText(this.source));
+    }
+    for (const [name, path] of Object.entries(this.source.files)) {
+      await this.#give(`${folder}/${name}`, readFileSync(path, "utf8"));
+    }
   }
 
   async #create(image: string): Promise<void> {
@@ -157,7 +138,7 @@ export class Tools {
       ...["--env", `PGPASSFILE=${SECRETS}/pgpass`, "--env", `HOME=${WORK}`, "--env", `PGAPPNAME=${APPLICATION}`],
       ...[
         "--env",
-        `PGOPTIONS=${PATIENT}`,
+        `PGOPTIONS=${COPY_OPTIONS}`,
         "--env",
         "PGCONNECT_TIMEOUT=10",
         "--env",
@@ -192,7 +173,7 @@ export class Tools {
 
   async #psql(url: string, sql: string): Promise<RunResult> {
     const psql = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", "-"];
-    const session = ["--env", `PGOPTIONS=${options(SESSION)}`];
+    const session = ["--env", `PGOPTIONS=${QUERY_OPTIONS}`];
     return run("docker", ["exec", "--interactive", ...session, this.#container, ...psql], { input: sql });
   }
 
@@ -242,6 +223,7 @@ export class Tools {
   async reset(): Promise<void> {
     await run("docker", ["rm", "--force", this.#container, this.#relay]);
     await run("docker", ["volume", "rm", this.#volume]);
+    this.#started = false;
     await this.start();
   }
 
@@ -251,8 +233,7 @@ export class Tools {
     if (server === undefined) throw new Error("there is no server to relay to");
     await this.start();
     await this.shell(`mkdir -p -m 0700 ${RELAY_FOLDER}`);
-    const files = { pgpass: passfileText(this.source), ...this.#sourceFiles() };
-    for (const [name, content] of Object.entries(files)) await this.#give(`${RELAY_FOLDER}/${name}`, content);
+    await this.#giveFiles(RELAY_FOLDER);
     if (!(await this.jobState("relay")).running) {
       const { host, port } = this.source;
       const there = `TCP:${host.includes(":") ? `[${host}]` : host}:${port},keepalive`;
@@ -288,30 +269,6 @@ export class Tools {
     await this.shell(`rm -rf ${RELAY_FOLDER}`);
     await run("docker", ["rm", "--force", this.#container, this.#relay]);
     await run("docker", ["volume", "rm", this.#volume]);
+    this.#started = false;
   }
-}
-
-export const lastLines = (text: string, count = 4): string => text.trim().split("\n").slice(-count).join("\n");
-
-/** What psql says of a source, in words that a person can act on. */
-export function sourceError(source: Source, stderr: string): UserError {
-  const words = lastLines(stderr.replace(/^psql: error: /gm, ""));
-  const place = `${source.host}:${source.port}`;
-  if (/password authentication failed|no password supplied/.test(words)) {
-    return new UserError(
-      `the source refuses ${source.user}: wrong or missing password`,
-      "give the right one in --from or PGPASSWORD",
-      EXIT.failed,
-    );
-  }
-  if (/could not translate host name|Connection refused|timeout expired|No route to host|unreachable/i.test(words)) {
-    return new UserError(
-      `the source at ${place} cannot be reached: ${words.split("\n").at(0) ?? ""}`,
-      existsSync("/.dockerenv") || process.platform !== "linux"
-        ? "from inside of Docker this machine is host.docker.internal: name it so, or start the source"
-        : "check host, port and whether the server runs and listens there, then call this again",
-      EXIT.failed,
-    );
-  }
-  return new UserError(`the source at ${place}: ${words}`, "mend what it says, then call this again", EXIT.failed);
 }
