@@ -51,11 +51,12 @@ async function change(tools: Tools, setting: string, since: (now: string) => str
 export async function freeze(tools: Tools, progress: Progress, before: Facts): Promise<Facts> {
   let facts = before;
   if (before["frozenAt"] === undefined) {
-    const [prior = "", at = ""] = (
-      await tools.onSource(`SELECT coalesce((SELECT split_part(c, '=', 2) FROM pg_db_role_setting s, unnest(s.setconfig) c
-          WHERE s.setdatabase = d.oid AND s.setrole = 0 AND c LIKE '${SETTING}=%'), '') FROM pg_database d WHERE datname = current_database();
-        SELECT clock_timestamp()`)
-    ).split("\n");
+    const { prior, at } = JSON.parse(
+      await tools.onSource(`SELECT json_build_object('at', clock_timestamp(), 'prior', coalesce((SELECT split_part(c, '=', 2)
+        FROM pg_db_role_setting s, unnest(s.setconfig) c
+        WHERE s.setdatabase = d.oid AND s.setrole = 0 AND c LIKE '${SETTING}=%'), ''))
+        FROM pg_database d WHERE datname = current_database()`),
+    ) as { prior: string; at: string };
     facts = { prior, frozenAt: at };
     progress.remember(facts);
   }
