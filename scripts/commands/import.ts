@@ -19,6 +19,7 @@ import {
   openJournal,
   refuseDuringMove,
 } from "../migrate/journal.ts";
+import { findBaseImage } from "../setup/baseImage.ts";
 import { type MoveStep, runBack, runForward } from "../migrate/runner.ts";
 
 export interface ImportFlags {
@@ -54,9 +55,20 @@ async function runningStack(name: string): Promise<StackValues | undefined> {
   return state?.health === "healthy" ? values : undefined;
 }
 
-async function stackToImportInto(flags: ImportFlags): Promise<StackValues> {
+/** Brings the stack up where it has to be; not for a source that cannot be imported at all. */
+async function stackToImportInto(flags: ImportFlags, source: Source): Promise<StackValues> {
   const there = await runningStack(flags.stack);
   if (there) return there;
+  // On a new machine even the image that looks has to be set up first.
+  if ((await findBaseImage()) !== undefined) {
+    const tools = new Tools({ stack: flags.stack, source, server: undefined });
+    try {
+      const { verdict } = await check(tools, { stack: flags.stack, follow: flags.follow === true, server: undefined });
+      if (verdict.refusals.length > 0) refuseOrNote(verdict);
+    } finally {
+      await tools.remove();
+    }
+  }
   const up = ["up", "--stack", flags.stack, ...(flags.yes ? ["--yes"] : [])];
   const { code, stderr } = await run(join(ROOT, "cgraph-db"), up, {
     onLine: (line) => /^[-✓✗] /.test(line) && note(line),
@@ -182,7 +194,7 @@ async function begin(flags: ImportFlags): Promise<void> {
   if (flags.pauseAfter !== undefined && !ids.includes(flags.pauseAfter)) {
     throw new UserError(`there is no step ${flags.pauseAfter}`, `use one of ${ids.join(", ")}`);
   }
-  const values = await stackToImportInto(flags);
+  const values = await stackToImportInto(flags, source);
   const lock = lockStack(flags.stack, "import");
   try {
     refuseDuringMove(flags.stack);

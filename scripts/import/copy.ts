@@ -106,7 +106,9 @@ async function show(tools: Tools, progress: Progress, total: number, since: numb
   if (!now) return;
   const seconds = (Date.now() - since) / 1000;
   const rate = now.bytes / Math.max(seconds, 1);
-  const left = now.bytes < total && rate > 0 ? `, ${Math.ceil((total - now.bytes) / rate)} s left for tables` : "";
+  // Tables that have been updated much are smaller as copies: what pgcopydb says of them counts.
+  const copying = done === undefined || done.tables.done < done.tables.total;
+  const left = copying && now.bytes < total && rate > 0 ? `, ${Math.ceil((total - now.bytes) / rate)} s left` : "";
   const parts = done
     ? `${done.tables.done} of ${done.tables.total} tables, ${done.indexes.done} of ${done.indexes.total} indexes, `
     : "";
@@ -143,7 +145,11 @@ export async function copy(place: CopyPlace, progress: Progress, before: Facts):
     if (round % 4 === 3) await show(tools, progress, total, since);
     await sleep(500);
   }
-  if (place.follow) await endSnapshot(tools);
+  if (place.follow) {
+    await endSnapshot(tools);
+    // It was there when the schema was read.
+    await tools.onTarget(`DROP PUBLICATION IF EXISTS ${tools.name}`);
+  }
   return { bytes: total, ...(await copyFigures(tools)) };
 }
 

@@ -162,10 +162,11 @@ export async function unsubscribe(tools: Tools): Promise<void> {
 export async function unpublish(tools: Tools): Promise<void> {
   const name = literal(tools.name);
   for (let tries = 0; ; tries++) {
-    const active =
-      await tools.onSource(`SELECT count(pg_terminate_backend(active_pid)) FROM pg_replication_slots WHERE slot_name = ${name} AND active;
-      SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE_REPLICATION_SLOT "${tools.name}"%' AND pid <> pg_backend_pid()`);
-    if (active === "0\n0" || tries > 50) break;
+    // A session that waits to make the slot would make it later.
+    const active = await tools.onSource(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+      WHERE pid IN (SELECT active_pid FROM pg_replication_slots WHERE slot_name = ${name})
+        OR backend_type = 'walsender' AND query LIKE 'CREATE_REPLICATION_SLOT "${tools.name}"%'`);
+    if (active === "0" || tries > 50) break;
     await sleep(100);
   }
   await tools.onSource(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ${name};
