@@ -142,13 +142,14 @@ function notesOf(source: SourceFacts, follow: boolean): (string | false)[] {
   const provider = PROVIDERS[source.provider] ?? source.provider;
   const version = source.collationVersion === null ? "" : `, version ${source.collationVersion}`;
   const bytewise = BYTE_ORDER.test(source.locale);
+  const same = source.provider === "b" && /^C\.UTF-?8$/i.test(source.locale);
+  const order = bytewise
+    ? "the same order; lower() and upper() may differ beyond ASCII"
+    : "ORDER BY gives another order there, unless it names a collation";
   return [
-    `the source sorts by ${source.locale} (${provider}${version}), the stack by C.UTF-8 (builtin): ${
-      bytewise
-        ? "the same order; lower() and upper() may differ beyond ASCII"
-        : "ORDER BY gives another order there, unless it names a collation"
-    }`,
-    source.collated.length > 0 &&
+    !same && `the source sorts by ${source.locale} (${provider}${version}), the stack by C.UTF-8 (builtin): ${order}`,
+    !same &&
+      source.collated.length > 0 &&
       `made anew in the stack's order: ${some(source.collated, 20)}${bytewise ? "" : "; look at constraints and partitions among them"}`,
     source.encoding !== "UTF8" && `the source's ${source.encoding} becomes UTF8`,
     source.longTransactions.length > 0 &&

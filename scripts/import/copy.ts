@@ -59,13 +59,22 @@ async function emptyTarget({ server, tools }: CopyPlace): Promise<void> {
   ]);
 }
 
+/** Of a source that is itself a stack of ours: what the target has already. */
+async function leaveOut(tools: Tools): Promise<string[]> {
+  if ((await tools.onSource(`SELECT count(*) FROM pg_namespace WHERE nspname = 'cgraph_pool'`)) === "0") return [];
+  const file = `${WORK}/filters.ini`;
+  await tools.shell(`cat >${file}`, "[exclude-schema]\ncgraph_pool\n");
+  return ["--filters", file];
+}
+
 async function begin(place: CopyPlace): Promise<void> {
   const { tools, server, follow, jobs } = place;
   await superuserSql(server, CLOSED_SQL);
+  const filters = await leaveOut(tools);
   const snapshot = follow ? ["--snapshot", await beginStream(tools)] : [];
   await tools.startJob(
     JOB,
-    ...["pgcopydb", "clone", "--dir", DIRECTORY, ...snapshot],
+    ...["pgcopydb", "clone", "--dir", DIRECTORY, ...snapshot, ...filters],
     ...["--table-jobs", String(jobs), "--index-jobs", String(jobs), "--fail-fast"],
     // Roles are the stack's own; settings of the source's database would make the target read only with it.
     ...["--no-owner", "--no-acl", "--no-tablespaces", "--skip-db-properties", "--skip-ext-comments"],

@@ -47,7 +47,6 @@ export interface SourceFacts {
   readonly writableRoles: readonly string[];
   /** The database's own settings, which are not taken along. */
   readonly settings: readonly string[];
-  readonly schemas: readonly string[];
   readonly leftovers: readonly string[];
 }
 
@@ -123,7 +122,6 @@ const sourceSql = (name: string): string => `SELECT json_build_object(
        WHERE c ~ '^default_transaction_read_only=' AND c !~ '=(on|true|yes|1)$')`)},
   'settings', ${list(`SELECT c FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setdatabase = d.oid AND s.setrole = 0
      AND c !~ '^default_transaction_read_only='`)},
-  'schemas', ${list(`SELECT n.nspname FROM pg_namespace n WHERE ${OTHER_SCHEMAS}`)},
   'leftovers', ${list(`SELECT 'slot ' || slot_name FROM pg_replication_slots WHERE slot_name = '${name}'
      UNION ALL SELECT 'publication ' || pubname FROM pg_publication WHERE pubname = '${name}'`)})
 FROM pg_database d WHERE d.datname = current_database()`;

@@ -94,7 +94,6 @@ const SOURCE: SourceFacts = {
   subscriptions: 0,
   writableRoles: [],
   settings: [],
-  schemas: ["public"],
   leftovers: [],
 };
 const TARGET: TargetFacts = {
@@ -165,6 +164,7 @@ describe("a source", () => {
     expect(notes({ locale: "C", collationVersion: null })).toContain(
       "sorts by C (libc), the stack by C.UTF-8 (builtin): the same order",
     );
+    expect(notes({ provider: "b", locale: "C.UTF-8" })).not.toContain("sorts by");
     expect(notes({ longTransactions: ["process 7 of me"] })).toContain("process 7 of me");
   });
 });
