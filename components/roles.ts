@@ -72,6 +72,12 @@ export const ROLES = [
   },
 ] as const satisfies readonly Role[];
 
+/** Roles that each is a member of. */
+export const MEMBERSHIPS: Readonly<Record<string, readonly string[]>> = { cgraph_monitor: ["pg_monitor"] };
+
+/** Extensions of the application's database; those of `scheduled` where pg_cron is loaded. */
+export const EXTENSIONS = { always: ["pg_stat_statements"], scheduled: ["pg_cron", "pg_partman"] } as const;
+
 export type RoleName = (typeof ROLES)[number]["name"];
 export const ROLE_NAMES: readonly RoleName[] = ROLES.map((role) => role.name);
 

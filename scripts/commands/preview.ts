@@ -1,10 +1,12 @@
 import { type Change, resourceName } from "../../migration/change.ts";
+import type { Finding } from "../../migration/drift.ts";
 import { MEANING, effectOf, verdictOf } from "../../migration/verdict.ts";
 import { PRICES_AS_OF } from "../../stacks/aws/classes.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { type Cost, costOfConfig, planOf } from "../lib/plan.ts";
 import { print, printJson, table } from "../lib/print.ts";
-import { openStack } from "../lib/stack.ts";
+import { openStack, plannedValues } from "../lib/stack.ts";
+import { driftText, findDrift, gatherDrift } from "../lib/drift.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
 import { checkTarget } from "../lib/target.ts";
@@ -37,12 +39,18 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   await checkTarget(stack, config);
   const copy = flags.stage === undefined ? undefined : configCopy(flags.stack, wanted);
   try {
-    const { changes } = await planOf(`preview of stack ${flags.stack}`, stack, copy?.file);
+    // Asked while Pulumi plans: it costs next to no time.
+    const asked = config.target === "docker" && flags.stage === undefined;
+    const [{ changes }, gathered] = await Promise.all([
+      planOf(`preview of stack ${flags.stack}`, stack, copy?.file),
+      asked ? gatherDrift(stack) : undefined,
+    ]);
     return showPreview(flags, {
       from: before.stage,
       to: config.stage,
       changes,
       ...(config.target === "aws" ? { cost: costOfConfig(config), costNow: costOfConfig(before) } : {}),
+      ...(gathered ? { drift: findDrift(gathered, plannedValues()?.passwords) } : {}),
     });
   } finally {
     copy?.remove();
@@ -57,6 +65,8 @@ export interface Preview {
   /** On AWS: what it would cost, and what it costs now; absent where there is nothing yet. */
   readonly cost?: Cost;
   readonly costNow?: Cost;
+  /** What differs between the state and what runs; absent on AWS and for another stage. */
+  readonly drift?: readonly Finding[];
 }
 
 const usd = (amount: number): string => `$${amount.toFixed(2)}`;
@@ -69,7 +79,7 @@ const described = (changes: readonly Change[]) =>
   }));
 
 export function showPreview(flags: { readonly json?: boolean }, found: Preview): ExitCode {
-  const { from, to, changes, cost, costNow } = found;
+  const { from, to, changes, cost, costNow, drift } = found;
   const verdict = verdictOf(changes);
   if (flags.json) {
     const { lines, usdPerMonth } = cost ?? { lines: [], usdPerMonth: 0 };
@@ -78,6 +88,7 @@ export function showPreview(flags: { readonly json?: boolean }, found: Preview):
       to,
       changes: described(changes),
       verdict,
+      ...(drift ? { drift } : {}),
       ...(cost ? { cost: { lines, usdPerMonth, usdPerMonthNow: costNow?.usdPerMonth ?? 0 } } : {}),
     });
   } else {
@@ -98,6 +109,7 @@ export function showPreview(flags: { readonly json?: boolean }, found: Preview):
       );
     }
     if (cost) printCost(cost, costNow);
+    if (drift && drift.length > 0) print(driftText(drift));
   }
   return verdict === "unsafe" ? EXIT.refused : EXIT.done;
 }

@@ -33,10 +33,11 @@ export interface PatroniAnswer {
   readonly text: string;
 }
 
-const CERTIFICATES = ["--cacert", `${TLS}/ca.crt`, "--cert", `${TLS}/server.crt`, "--key", `${TLS}/server.key`];
+/** How curl in a server's container reaches that server's Patroni. */
+export const PATRONI_CURL = ["--cacert", `${TLS}/ca.crt`, "--cert", `${TLS}/server.crt`, "--key", `${TLS}/server.key`];
 
 const curlArguments = (method: "GET" | "POST", path: string, body: unknown, timeoutSeconds: number): string[] => [
-  ...["--silent", "--max-time", String(timeoutSeconds), ...CERTIFICATES],
+  ...["--silent", "--max-time", String(timeoutSeconds), ...PATRONI_CURL],
   ...["--request", method, "--write-out", "\n%{http_code}"],
   ...(body === undefined ? [] : ["--header", "Content-Type: application/json", "--data", JSON.stringify(body)]),
   `https://localhost:8008${path}`,

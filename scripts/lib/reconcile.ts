@@ -5,10 +5,11 @@ import { type DockerObject, docker, listLabelled } from "./docker.ts";
 import { note } from "./progress.ts";
 import { type Deployment, mendState, ofType, readState } from "./state.ts";
 
-const TYPES = {
+export const DOCKER_TYPES = {
   container: "docker:index/container:Container",
   network: "docker:index/network:Network",
   volume: "docker:index/volume:Volume",
+  image: "docker:index/remoteImage:RemoteImage",
 } as const;
 
 /** The id that labels what this state has made; undefined before anything was. */
@@ -24,7 +25,7 @@ async function removeUnknown(
   stack: string,
 ): Promise<boolean> {
   const installation = installationOf(state);
-  const known = new Set(ofType(state, TYPES[kind]).map((resource) => resource.id));
+  const known = new Set(ofType(state, DOCKER_TYPES[kind]).map((resource) => resource.id));
   refuseForeign(there, installation, stack, kind);
   const unknown = there.filter((object) => !known.has(object.id));
   for (const object of unknown) {
@@ -64,15 +65,16 @@ function refuseForeign(
 export async function reconcile(stack: Stack, options: { deletingData?: boolean } = {}): Promise<{ refresh: boolean }> {
   const refresh = await mendState(stack);
   const state = await readState(stack);
-  const [volumes, networks, containers] = await Promise.all([
+  const [volumes, networks, containers, images] = await Promise.all([
     listLabelled("volume", stack.name),
     listLabelled("network", stack.name),
     listLabelled("container", stack.name),
+    docker(["image", "ls", "--quiet", "--no-trunc"]),
   ]);
   refuseForeign(volumes, installationOf(state), stack.name, "volume");
   if (!options.deletingData) {
     const names = new Set(volumes.map((volume) => volume.name));
-    const lost = ofType(state, TYPES.volume).find(
+    const lost = ofType(state, DOCKER_TYPES.volume).find(
       (volume) => !names.has(volume.id ?? "") && /-(data|backups)/.test(volume.id ?? ""),
     );
     if (lost) {
@@ -87,6 +89,7 @@ export async function reconcile(stack: Stack, options: { deletingData?: boolean 
   const missing = [
     await removeUnknown("container", containers, state, stack.name),
     await removeUnknown("network", networks, state, stack.name),
+    ofType(state, DOCKER_TYPES.image).some(({ outputs }) => !images.includes(String(outputs?.["imageId"]))),
   ];
   return { refresh: refresh || missing.some(Boolean) };
 }

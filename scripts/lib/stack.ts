@@ -96,6 +96,9 @@ async function observedProgram(): ReturnType<typeof program> {
 /** Values of the stack that this process has just brought up; spares a process of the CLI. */
 export const valuesAfterUp = async (stack: Stack): Promise<AnyStackValues> => lastValues ?? anyStackValues(stack);
 
+/** What the program gave back in a plan of this process; undefined where it was not all known, as before an `up`. */
+export const plannedValues = (): AnyStackValues | undefined => lastValues;
+
 const noStack = (name: string): UserError =>
   new UserError(`there is no stack "${name}"`, `make it with ./cgraph-db up --stack ${name}`);
 

@@ -10,6 +10,8 @@ export interface Resource {
   readonly urn: string;
   readonly type: string;
   readonly id?: string;
+  /** As the program gave them; secret ones encrypted. */
+  readonly inputs?: Readonly<Record<string, unknown>>;
   readonly outputs?: Readonly<Record<string, unknown>>;
 }
 

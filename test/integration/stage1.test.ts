@@ -62,7 +62,7 @@ describe("a new stage 1", () => {
 
   it("shows no change in a preview, nor after a refresh", async () => {
     const preview = JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as unknown;
-    expect(preview).toEqual({ from: 1, to: 1, changes: [], verdict: "none" });
+    expect(preview).toEqual({ from: 1, to: 1, changes: [], verdict: "none", drift: [] });
     const opened = await openStack(stack);
     const { changeSummary } = await opened.previewRefresh();
     expect(Object.keys(changeSummary)).toEqual(["same"]);
