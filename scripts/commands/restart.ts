@@ -8,6 +8,7 @@ import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
+import { restartPending } from "../lib/heldRestart.ts";
 import { pendingRestart, rollingRestart } from "../lib/restart.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
@@ -94,9 +95,7 @@ export async function applyConfig(flags: ApplyFlags): Promise<ExitCode> {
     const names = [...new Set(Object.values(before).flat())];
     let restarted: string[] = [];
     if (names.length > 0) {
-      restarted = isCluster(values)
-        ? await rollingRestart(values, async (node) => (await pendingRestart(node)).length > 0)
-        : await restartSingle(values);
+      restarted = isCluster(values) ? (await restartPending(values)).restarted : await restartSingle(values);
     }
     if (flags.json) printJson({ stack: flags.stack, changes, restartedFor: names, restarted });
     else if (names.length > 0) print(`Restarted for ${names.join(", ")}: ${restarted.join(", ")}.`);

@@ -5,6 +5,7 @@ import { planTopology } from "../../stacks/topology.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { currentPrimary, isCluster, settle, superuserSql } from "../lib/cluster.ts";
 import { docker, listLabelled } from "../lib/docker.ts";
+import { restartPending } from "../lib/heldRestart.ts";
 import { backupNow, listBackups } from "../lib/pgbackrest.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
 import { switchover } from "../lib/switchover.ts";
@@ -14,7 +15,6 @@ import { awaitCopies } from "./copies.ts";
 import { activeJobs, freeze, thaw } from "./freeze.ts";
 import type { Facts } from "./journal.ts";
 import { partitionMessages } from "./partitions.ts";
-import { restartPending } from "./restart.ts";
 import type { MoveStep, Progress } from "./runner.ts";
 import { withRouterReady } from "./takeover.ts";
 

@@ -1,11 +1,11 @@
 /** Restarts that changed settings need: replicas one by one, then the primary where it is, with the pools held. */
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { type PatroniAnswer, currentPrimary, preparePatroni, settle, superuserSql } from "../lib/cluster.ts";
-import { run } from "../lib/run.ts";
-import { PoolPause } from "../lib/pooler.ts";
-import { pendingRestart, restartNode } from "../lib/restart.ts";
-import { awaitRoute } from "../lib/switchover.ts";
+import { type PatroniAnswer, currentPrimary, preparePatroni, settle, superuserSql } from "./cluster.ts";
+import { run } from "./run.ts";
+import { PoolPause } from "./pooler.ts";
+import { pendingRestart, restartNode } from "./restart.ts";
+import { awaitRoute } from "./switchover.ts";
 
 /** Ends when another postmaster than now takes connections: Patroni itself looks once a second. */
 const RESTARTED = `. /usr/local/bin/cgraph-lib
