@@ -28,6 +28,14 @@ describe("what a plan leaves open", () => {
     expect(filled["healthCheck"]).toEqual({ port: "6432" });
   });
 
+  it("does not make a cache a part of a global one, which would hide a change of its engine", () => {
+    expect(fill({ globalReplicationGroupId: UNKNOWN }, { globalReplicationGroupId: { type: "string" } })).toMatchObject(
+      {
+        globalReplicationGroupId: "",
+      },
+    );
+  });
+
   it("keeps inputs that say no where the default says yes, and the version of the plugin's own state", () => {
     expect(fill({}, {}, { deleteAutomatedBackups: false })).toEqual({
       deleteAutomatedBackups: false,
