@@ -16,6 +16,8 @@ export interface Change {
   readonly op: string;
   /** Whether the resource holds data or a secret that opens data. */
   readonly stateful: boolean;
+  /** Whether the person at the keyboard has named it: it may be deleted or replaced, whatever it holds. */
+  readonly allowed?: boolean;
   readonly properties: readonly PropertyChange[];
   /** Inputs before and after; secret ones as `[secret]`. Empty where there is none. */
   readonly before: Readonly<Record<string, unknown>>;

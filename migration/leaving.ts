@@ -16,10 +16,15 @@ export interface Leaving {
   readonly mustNot: readonly Change[];
 }
 
-/** Sorts what a plan would delete of what holds data. A replacement is never right: it would begin empty. */
+/**
+ * Sorts what a plan would delete of what holds data. A replacement is never right, since it would begin empty, unless
+ * somebody has allowed it by name.
+ */
 export function leavingOf(changes: readonly Change[]): Leaving {
   const may = changes.filter(
-    ({ op, urn }) => op === "delete" && [COPIES, CONSENSUS, CACHE].some((pattern) => pattern.test(resourceName(urn))),
+    ({ op, urn, allowed }) =>
+      allowed === true ||
+      (op === "delete" && [COPIES, CONSENSUS, CACHE].some((pattern) => pattern.test(resourceName(urn)))),
   );
   const mustNot = changes.filter((change) => change.stateful && isDestroyed(change) && !may.includes(change));
   return { may, mustNot };

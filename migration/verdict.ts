@@ -1,6 +1,6 @@
 /** What a set of changes means. Pure: fed by Pulumi's plan, or by a recorded one. */
 import { awsEffect, isReplica, losesInPlace } from "./awsEffect.ts";
-import type { Change } from "./change.ts";
+import { type Change, resourceName } from "./change.ts";
 import { dockerEffect } from "./dockerEffect.ts";
 import { type Effect, isDestroyed } from "./effect.ts";
 
@@ -18,10 +18,11 @@ export const MEANING: Readonly<Record<Verdict, string>> = {
 export function effectOf(change: Change): Effect {
   if (change.stateful && isDestroyed(change)) {
     const reasons = change.properties.filter(({ replaces }) => replaces).map(({ path }) => path);
+    const because = reasons.length > 0 ? [`because of ${reasons.join(", ")}`] : [];
     return {
       happens: change.op === "delete" ? "delete" : "replace",
       clients: isReplica(change.before) ? "reads pause" : "writes pause",
-      why: reasons.length > 0 ? `because of ${reasons.join(", ")}` : "",
+      why: [...because, ...(change.allowed === true ? ["the stack loses what it holds, as allowed"] : [])].join("; "),
     };
   }
   return /^(pulumi:providers:)?aws\b/.test(change.type) ? awsEffect(change) : dockerEffect(change);
@@ -30,12 +31,27 @@ export function effectOf(change: Change): Effect {
 /** What databases stand on: with another they would have to move, which AWS does not do. */
 const FOUNDATIONS = new Set(["aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:rds/subnetGroup:SubnetGroup"]);
 
-/** Whether data would be lost, or the ground under it. */
-const isUnsafe = (change: Change): boolean =>
+/** Whether a change deletes or replaces data, or the ground under it, or shuts it in place. */
+const loses = (change: Change): boolean =>
   losesInPlace(change) || (isDestroyed(change) && (change.stateful || FOUNDATIONS.has(change.type)));
+const isUnsafe = (change: Change): boolean => loses(change) && change.allowed !== true;
+
+/** Changes that lose data and that nobody has allowed. */
+export const unsafeOf = (changes: readonly Change[]): Change[] => changes.filter(isUnsafe);
+/** Changes that lose data because somebody has allowed it. */
+export const allowedLosses = (changes: readonly Change[]): Change[] =>
+  changes.filter((change) => loses(change) && change.allowed === true);
 
 export function verdictOf(changes: readonly Change[]): Verdict {
   if (changes.length === 0) return "none";
   if (changes.some(isUnsafe)) return "unsafe";
   return changes.map(effectOf).some(({ clients }) => clients !== "nothing") ? "restarts" : "safe";
+}
+
+/** The verdict in words; what is lost because it was allowed is named, since "no data is touched" would be a lie. */
+export function meaningOf(changes: readonly Change[]): string {
+  const verdict = verdictOf(changes);
+  const lost = allowedLosses(changes).map(({ urn }) => resourceName(urn));
+  if (verdict !== "restarts" || lost.length === 0) return MEANING[verdict];
+  return `servers restart: clients reconnect; LOST to the stack, as allowed, is what these hold: ${lost.join(", ")}`;
 }
