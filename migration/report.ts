@@ -1,6 +1,7 @@
 /** A whole move, told before it is made: what every form of `preview` shows. Pure; docs/preview.schema.json has its shape. */
 import type { CostLine } from "../stacks/aws/cost.ts";
 import { type Change, type PropertyChange, resourceName } from "./change.ts";
+import type { Finding } from "./drift.ts";
 import type { Clients, Happening } from "./effect.ts";
 import { type Misfit, type UseFacts, misfitsOf } from "./fitting.ts";
 import type { PlannedStep } from "./moves.ts";
@@ -60,6 +61,8 @@ export interface MoveReport {
   readonly notFitting: readonly Misfit[];
   readonly before: Picture | null;
   readonly after: Picture;
+  /** What was changed behind Pulumi's back; absent where nobody looked: on AWS, and for another stage. */
+  readonly drift?: readonly Finding[];
   readonly notes: readonly string[];
 }
 
@@ -76,6 +79,7 @@ export interface Found {
   readonly costNow?: ReportCost | undefined;
   readonly before: Picture | null;
   readonly after: Picture;
+  readonly drift?: readonly Finding[];
   readonly notes: readonly string[];
 }
 
@@ -121,6 +125,7 @@ export function moveReport(found: Found): MoveReport {
     notFitting: before ? misfitsOf(before, after, found.use, found.target) : [],
     before,
     after,
+    ...(found.drift ? { drift: found.drift } : {}),
     notes: found.notes,
   };
 }

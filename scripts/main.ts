@@ -45,15 +45,29 @@ command("up", "Set up what is missing, then bring the stack up")
   .option("--stage <n>", "the growth stage, 1 to 5 (kept in the stack's configuration)")
   .option("--port <port>", "port on 127.0.0.1; the others move along (kept in the stack's configuration)")
   .option("--target <target>", "docker or aws, for a new stack (kept in the stack's configuration)")
+  .option(
+    "--allow-replace <urn>",
+    "delete or replace this resource although it holds data; can be repeated",
+    collect,
+    [],
+  )
   .option("-y, --yes", "answer yes to every question")
   .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/up.ts")).up));
 
-command("preview", "Show what up would change")
+command("preview", "Show what up would change, and what a move to another stage takes")
   .option("--stage <n>", "as if the stack were at this stage")
   .option("--target <target>", "with --offline: as if the stack were on docker or aws")
   .option("--offline", "plan AWS with no account and no network, from nothing or from the stage of --from")
   .option("--from <n>", "with --offline: the stage that is there already")
+  .option(
+    "--allow-replace <urn>",
+    "as with up: this resource may go although it holds data; can be repeated",
+    collect,
+    [],
+  )
+  .option("--markdown", "print Markdown, for a pull request")
+  .option("--html <file>", "write a page with pictures into this file")
   .action(runs(async () => (await import("./commands/preview.ts")).preview));
 
 command("migrate", "Move to another stage in use, step by step; a killed move goes on or is taken back")
@@ -62,6 +76,12 @@ command("migrate", "Move to another stage in use, step by step; a killed move go
   .option("--pause-after <step>", "end after this step; --resume goes on")
   .option("--resume", "go on with a move that was interrupted or paused")
   .option("--rollback", "take it back, up to the point of no return")
+  .option(
+    "--allow-replace <urn>",
+    "delete or replace this resource although it holds data; can be repeated",
+    collect,
+    [],
+  )
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/migrate.ts")).migrate));
 

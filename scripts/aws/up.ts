@@ -2,28 +2,32 @@
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
 import { IMAGE_REPOSITORY, imageTag } from "../../components/aws/imageRepository.ts";
 import { type Change, resourceName } from "../../migration/change.ts";
-import { verdictOf } from "../../migration/verdict.ts";
+import { moveReport } from "../../migration/report.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
-import { printCost, showPreview } from "../commands/preview.ts";
+import { showReport } from "../commands/preview.ts";
 import type { UpFlags } from "../commands/up.ts";
 import { confirm } from "../lib/ask.ts";
+import { allowReplacing, releaseAllowed } from "../lib/allow.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { deployAws } from "../lib/deploy.ts";
 import { costOfConfig, planOf } from "../lib/plan.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { anyStackValues, openOrCreateStack, openStack } from "../lib/stack.ts";
-import { checkTopology, writeStackConfig } from "../lib/stackConfig.ts";
+import { checkTopology, checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { mendState } from "../lib/state.ts";
 import { checkTarget } from "../lib/target.ts";
+import { tellAws } from "../report/aws.ts";
+import { renderCost } from "../report/terminal.ts";
 import { setUp } from "../setup/steps.ts";
 import { checkAws } from "./checks.ts";
 import { pushPoolImage } from "./image.ts";
 import { instancesOf, isPending, rebootServers } from "./restart.ts";
 import { applyRoles } from "./roles.ts";
 
+const RDS = "aws:rds/instance:Instance";
 const ECR = "aws:ecr/repository:Repository";
 
 interface Wanted {
@@ -47,6 +51,7 @@ export async function upAws(flags: UpFlags, { config, changes: wanted }: Wanted)
   const stack = await openOrCreateStack(flags.stack, pulumi);
   const refresh = await mendState(stack);
   await checkTarget(stack, config);
+  allowReplacing(stack, flags.allowReplace);
   const before = (await anyStackValues(stack).catch(() => undefined)) as AwsStackValues | undefined;
   const copy = configCopy(flags.stack, wanted);
   let changes: readonly Change[];
@@ -57,25 +62,28 @@ export async function upAws(flags: UpFlags, { config, changes: wanted }: Wanted)
   }
   const cost = costOfConfig(config);
   const costNow = before && { lines: before.cost, usdPerMonth: before.usdPerMonth };
-  if (verdictOf(changes) === "unsafe") {
-    return showPreview(flags, {
-      from: before?.stage ?? 0,
-      to: config.stage,
-      changes,
-      cost,
-      ...(costNow && { costNow }),
-    });
-  }
+  const report = moveReport({
+    ...{ stack: flags.stack, target: "aws", from: before?.stage ?? 0, to: config.stage, changes, cost, costNow },
+    ...tellAws(before && checkedConfig(flags.stack), config),
+  });
+  if (report.verdict === "unsafe") return showReport(flags, report);
   if (changes.length > 0) {
-    if (!flags.json) printCost(cost, costNow);
+    if (!flags.json) print(renderCost(report, Number.POSITIVE_INFINITY));
     const what = before ? `changes ${changes.length} resources` : `makes ${changes.length} resources`;
     await confirm(`This ${what} in ${region}, for $${cost.usdPerMonth} a month.`, "yes", flags.yes === true);
   }
+  const losses = await releaseAllowed(stack, changes);
   writeStackConfig(flags.stack, wanted);
   const push = (image: string): Promise<void> => pushPoolImage(region, image, baseImage);
   const values = await withImage(config, before, changes, push, async (onEvent) => {
     return (await deployAws(stack, { refresh }, onEvent)).values;
   });
+  for (const { urn, before: inputs } of losses.filter(({ type }) => type === RDS)) {
+    const identifier = String(inputs["identifier"]);
+    note(
+      `  note: the stack has let go of ${resourceName(urn)}; ${identifier} runs on, and is paid for, until you delete it`,
+    );
+  }
   return finish(flags, stack, values, changes.length);
 }
 

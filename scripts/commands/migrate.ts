@@ -1,6 +1,7 @@
 import { type PlannedStep, planMove } from "../../migration/moves.ts";
 import { STAGES } from "../../stacks/guide.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
+import { allowReplacing } from "../lib/allow.ts";
 import { confirm } from "../lib/ask.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson, table } from "../lib/print.ts";
@@ -19,6 +20,7 @@ export interface MigrateFlags {
   readonly pauseAfter?: string;
   readonly resume?: boolean;
   readonly rollback?: boolean;
+  readonly allowReplace?: readonly string[];
   readonly yes?: boolean;
   readonly json?: boolean;
 }
@@ -105,6 +107,7 @@ export async function migrate(flags: MigrateFlags): Promise<ExitCode> {
   const lock = lockStack(flags.stack, "migrate");
   try {
     const context = new MoveContext(await openStack(flags.stack));
+    allowReplacing(context.stack, flags.allowReplace);
     if ((await anyStackValues(context.stack)).target === "aws") {
       throw new UserError(
         "on AWS RDS carries the steps of a move out itself",

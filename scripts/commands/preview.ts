@@ -1,31 +1,49 @@
-import { type Change, resourceName } from "../../migration/change.ts";
-import type { Finding } from "../../migration/drift.ts";
-import { MEANING, effectOf, verdictOf } from "../../migration/verdict.ts";
-import { PRICES_AS_OF } from "../../stacks/aws/classes.ts";
+import { existsSync, statSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { type Found, type MoveReport, moveReport } from "../../migration/report.ts";
+import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
-import { type Cost, costOfConfig, planOf } from "../lib/plan.ts";
-import { print, printJson, table } from "../lib/print.ts";
-import { openStack, plannedValues } from "../lib/stack.ts";
-import { driftText, findDrift, gatherDrift } from "../lib/drift.ts";
+import { allowReplacing } from "../lib/allow.ts";
 import { configCopy } from "../lib/configCopy.ts";
+import { costOfConfig, planOf } from "../lib/plan.ts";
+import { print, printJson } from "../lib/print.ts";
+import { note } from "../lib/progress.ts";
+import { findDrift, gatherDrift } from "../lib/drift.ts";
+import { openStack, plannedValues } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
-import { checkTarget } from "../lib/target.ts";
+import { readState } from "../lib/state.ts";
+import { checkTarget, targetOf } from "../lib/target.ts";
+import { tellAws } from "../report/aws.ts";
+import { tellDocker } from "../report/docker.ts";
+import { renderTerminal } from "../report/terminal.ts";
 import { adoptDockerContext } from "../setup/engine.ts";
 
-export interface PreviewFlags {
+/** How a preview is shown. */
+export interface FormFlags {
+  readonly json?: boolean;
+  readonly markdown?: boolean;
+  /** A file to write a page into, beside what is printed. */
+  readonly html?: string;
+}
+
+export interface PreviewFlags extends FormFlags {
   readonly stack: string;
   readonly stage?: string;
   readonly target?: string;
   readonly offline?: boolean;
   readonly from?: string;
-  readonly json?: boolean;
+  readonly allowReplace?: readonly string[];
 }
 
-/** `preview`: what `up` would change. Exit 3 where data would be lost. */
+/** `preview`: what `up` would change, and what a move would take. Exit 3 where data would be lost. */
 export async function preview(flags: PreviewFlags): Promise<ExitCode> {
+  if (flags.json === true && flags.markdown === true) {
+    throw new UserError("--json and --markdown are two forms of the same", "choose one; --html FILE goes with both");
+  }
+  if (flags.html !== undefined) checkPage(flags.html);
   if (flags.offline === true) {
     const { previewOffline } = await import("../offline/preview.ts");
-    return showPreview(flags, await previewOffline(flags));
+    return showReport(flags, moveReport(await previewOffline(flags)));
   }
   if (flags.target !== undefined || flags.from !== undefined) {
     throw new UserError("--target and --from go with --offline", "add --offline, or set cgraph:target");
@@ -37,94 +55,62 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   await checkTopology(config);
   const stack = await openStack(flags.stack);
   await checkTarget(stack, config);
+  allowReplacing(stack, flags.allowReplace);
   const copy = flags.stage === undefined ? undefined : configCopy(flags.stack, wanted);
   try {
-    // Asked while Pulumi plans: it costs next to no time.
-    const asked = config.target === "docker" && flags.stage === undefined;
-    const [{ changes }, gathered] = await Promise.all([
+    // What the servers say is read while Pulumi plans: together they take as long as the plan alone.
+    const looksForDrift = config.target === "docker" && flags.stage === undefined;
+    const [{ changes }, told, gathered] = await Promise.all([
       planOf(`preview of stack ${flags.stack}`, stack, copy?.file),
-      asked ? gatherDrift(stack) : undefined,
+      config.target === "aws" ? awsTold(stack, before, config) : tellDocker(stack, before, config),
+      looksForDrift ? gatherDrift(stack) : undefined,
     ]);
-    return showPreview(flags, {
-      from: before.stage,
-      to: config.stage,
-      changes,
-      ...(config.target === "aws" ? { cost: costOfConfig(config), costNow: costOfConfig(before) } : {}),
+    const costs = config.target === "aws" ? { cost: costOfConfig(config), costNow: costOfConfig(before) } : {};
+    const found: Found = {
+      ...{ stack: flags.stack, target: config.target, from: before.stage, to: config.stage, changes },
+      ...told,
+      ...costs,
       ...(gathered ? { drift: findDrift(gathered, plannedValues()?.passwords) } : {}),
-    });
+    };
+    return showReport(flags, moveReport(found));
   } finally {
     copy?.remove();
   }
 }
 
-/** What a preview has found. */
-export interface Preview {
-  readonly from: number;
-  readonly to: number;
-  readonly changes: readonly Change[];
-  /** On AWS: what it would cost, and what it costs now; absent where there is nothing yet. */
-  readonly cost?: Cost;
-  readonly costNow?: Cost;
-  /** What differs between the state and what runs; absent on AWS and for another stage. */
-  readonly drift?: readonly Finding[];
+async function awsTold(stack: Parameters<typeof readState>[0], before: StackConfig, config: StackConfig) {
+  const { resources = [] } = await readState(stack);
+  return tellAws(targetOf(resources) === "aws" ? before : undefined, config);
 }
 
-const usd = (amount: number): string => `$${amount.toFixed(2)}`;
+/** Lines are broken for a terminal; what is piped stays whole, for whoever looks for words in it. */
+const terminalWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);
 
-/** What each change means, without the inputs that it was told from. */
-const described = (changes: readonly Change[]) =>
-  changes.map(({ before: _before, after: _after, ...change }) => ({
-    ...change,
-    ...effectOf({ ...change, before: _before, after: _after }),
-  }));
-
-export function showPreview(flags: { readonly json?: boolean }, found: Preview): ExitCode {
-  const { from, to, changes, cost, costNow, drift } = found;
-  const verdict = verdictOf(changes);
-  if (flags.json) {
-    const { lines, usdPerMonth } = cost ?? { lines: [], usdPerMonth: 0 };
-    printJson({
-      from,
-      to,
-      changes: described(changes),
-      verdict,
-      ...(drift ? { drift } : {}),
-      ...(cost ? { cost: { lines, usdPerMonth, usdPerMonthNow: costNow?.usdPerMonth ?? 0 } } : {}),
-    });
-  } else {
-    print(`${verdict}: ${MEANING[verdict]}`);
-    if (changes.length > 0) {
-      print(
-        table([
-          ["what happens", "resource", "type", "holds data", "clients", "why"],
-          ...described(changes).map((c) => [
-            c.happens,
-            resourceName(c.urn),
-            c.type,
-            c.stateful ? "yes" : "",
-            c.clients === "nothing" ? "" : c.clients,
-            c.why,
-          ]),
-        ]),
-      );
-    }
-    if (cost) printCost(cost, costNow);
-    if (drift && drift.length > 0) print(driftText(drift));
+/** Prints it in the form that was asked for, and gives the exit code. */
+export async function showReport(flags: FormFlags, report: MoveReport): Promise<ExitCode> {
+  if (flags.html !== undefined) {
+    const { renderHtml } = await import("../report/html.ts");
+    writePage(flags.html, renderHtml(report));
   }
-  return verdict === "unsafe" ? EXIT.refused : EXIT.done;
+  if (flags.json === true) printJson(report);
+  else if (flags.markdown === true) print((await import("../report/markdown.ts")).renderMarkdown(report));
+  else print(renderTerminal(report, terminalWidth()));
+  return report.verdict === "unsafe" ? EXIT.refused : EXIT.done;
 }
 
-/** Each part's price, the whole, and the difference. */
-export function printCost(cost: Cost, now: Cost | undefined): void {
-  const difference = cost.usdPerMonth - (now?.usdPerMonth ?? 0);
-  print(
-    table([
-      ["part", "what", "a month"],
-      ...cost.lines.map(({ part, what, usdPerMonth }) => [part, what, usd(usdPerMonth)]),
-      ["all", "", usd(cost.usdPerMonth)],
-      ...(now ? [["now", "", usd(now.usdPerMonth)]] : []),
-      ["difference", "", `${difference < 0 ? "-" : "+"}${usd(Math.abs(difference))}`],
-    ]),
-  );
-  print(`On-demand list prices of ${PRICES_AS_OF}, us-east-1, without data transfer.`);
+/** Before Pulumi plans: a page that cannot be written should not be found out afterwards. */
+function checkPage(file: string): void {
+  const folder = dirname(resolve(file));
+  if (existsSync(folder) && statSync(folder).isDirectory()) return;
+  throw new UserError(`there is no folder ${folder} for the page`, "make it, or name another file: --html FILE");
+}
+
+function writePage(file: string, page: string): void {
+  try {
+    writeFileSync(file, page);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new UserError(`the page cannot be written: ${why}`, "name another file: --html FILE", EXIT.failed);
+  }
+  note(`  page: ${file}`);
 }

@@ -3,6 +3,7 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { GUIDE } from "../../stacks/guide.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
+import { allowReplacing } from "../lib/allow.ts";
 import { settle } from "../lib/cluster.ts";
 import { printableUrl } from "../lib/connection.ts";
 import { listLabelled } from "../lib/docker.ts";
@@ -11,6 +12,7 @@ import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
+import { checkShrinking, freeRouterPort } from "../lib/shrink.ts";
 import { checkTopology, checkedConfig, readStackConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { checkStackName } from "../lib/stackFiles.ts";
 import { checkTarget } from "../lib/target.ts";
@@ -23,6 +25,7 @@ export interface UpFlags {
   readonly port?: string;
   readonly target?: string;
   readonly install: boolean;
+  readonly allowReplace?: readonly string[];
   readonly yes?: boolean;
   readonly json?: boolean;
 }
@@ -73,6 +76,7 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     const [{ openOrCreateStack }, { deploy }] = await loading;
     const stack = await openOrCreateStack(flags.stack, toolchain.pulumi);
     await checkTarget(stack, config);
+    allowReplacing(stack, flags.allowReplace);
     const { refresh } = await reconcile(stack);
     await checkPort(config, flags.stack);
     if (
@@ -82,9 +86,16 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     ) {
       wanted["baseImage"] = toolchain.baseImage;
     }
+    const whole = { stage: String(config.stage), ...wanted };
+    const { losses, freesPort } = await checkShrinking(stack, config, whole, flags.allowReplace ?? []);
     writeStackConfig(flags.stack, { stage: String(config.stage), ...wanted });
+    if (freesPort) await freeRouterPort(flags.stack);
     const { changes, values } = await deploy(stack, { refresh: refresh || lock.interrupted });
     await settle(values);
+    for (const { before } of losses.filter(({ type }) => type === "docker:index/volume:Volume")) {
+      const volume = String(before["name"]);
+      note(`  note: the stack has let go of the volume ${volume}, which stays in Docker: docker volume rm ${volume}`);
+    }
     await report(flags, values, changes);
     return EXIT.done;
   } finally {

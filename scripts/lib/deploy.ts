@@ -147,7 +147,9 @@ function failure(
   const explained = explainPulumi(error, stack);
   if (explained instanceof UserError) return explained;
   const problem = failureOf(state.diagnostics, error);
-  return new UserError(problem, remedyFor(problem), EXIT.failed);
+  // Pulumi's protection, where nobody looked beforehand.
+  const exitCode = /is protected|marked for protection/i.test(problem) ? EXIT.refused : EXIT.failed;
+  return new UserError(problem, remedyFor(problem), exitCode);
 }
 
 /** `configFile`: another than the stack's own. */

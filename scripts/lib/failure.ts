@@ -46,5 +46,8 @@ export function remedyFor(
   if (/Cannot connect to the Docker daemon|connection refused|dial unix|error during connect|EOF/i.test(problem)) {
     return "start Docker (./cgraph-db setup), then call this again: it goes on";
   }
+  if (/is protected|marked for protection/i.test(problem)) {
+    return "it holds data: ./cgraph-db preview says why it would go, and how to allow it";
+  }
   return otherwise;
 }

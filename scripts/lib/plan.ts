@@ -1,11 +1,12 @@
 /** Pulumi's plan of a stack, read from its events. */
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
 import { type Change, changeOfStep, resourceName } from "../../migration/change.ts";
-import { verdictOf } from "../../migration/verdict.ts";
+import { allowedLosses, unsafeOf } from "../../migration/verdict.ts";
 import { type CostLine, costOf, totalCost } from "../../stacks/aws/cost.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { withAllowance } from "./allow.ts";
 import { failureOf, remedyFor } from "./failure.ts";
 import { type Planned, violations } from "./policy.ts";
 import { step } from "./progress.ts";
@@ -14,6 +15,10 @@ import { step } from "./progress.ts";
 export const changeOf = (event: EngineEvent): Change | undefined =>
   event.resourcePreEvent ? changeOfStep(event.resourcePreEvent.metadata) : undefined;
 
+/** A planned deletion or replacement of something protected is an error to Pulumi; whether it may be is for us to say. */
+const explainsFailure = (changes: readonly Change[]): boolean =>
+  unsafeOf(changes).length + allowedLosses(changes).length > 0;
+
 export interface StackPlan {
   readonly changes: readonly Change[];
   /** Warnings of the plugins. */
@@ -21,8 +26,7 @@ export interface StackPlan {
 }
 
 /**
- * What `up` would do. A planned replacement of a protected resource is an error to Pulumi; the difference is what was asked
- * for. Throws a UserError where the plan fails for another reason, or breaks a rule.
+ * What `up` would do. Throws a UserError where the plan fails for another reason, or breaks a rule.
  */
 export async function planOf(title: string, stack: Stack, configFile?: string): Promise<StackPlan> {
   const changes: Change[] = [];
@@ -31,7 +35,7 @@ export async function planOf(title: string, stack: Stack, configFile?: string): 
   const warnings: string[] = [];
   const onEvent = (event: EngineEvent): void => {
     const change = changeOf(event);
-    if (change) changes.push(change);
+    if (change) changes.push(withAllowance(stack, change));
     const resource = event.resourcePreEvent?.metadata.new;
     if (resource) planned.push({ ...resource, protect: resource.protect === true });
     const { severity, message } = event.diagnosticEvent ?? {};
@@ -42,7 +46,7 @@ export async function planOf(title: string, stack: Stack, configFile?: string): 
     try {
       await stack.preview({ ...(configFile === undefined ? {} : { configFile }), onEvent });
     } catch (error) {
-      if (verdictOf(changes) !== "unsafe") {
+      if (!explainsFailure(changes)) {
         const problem = failureOf(errors, error);
         throw new UserError(problem, remedyFor(problem, "mend what the message says"), EXIT.failed);
       }
@@ -65,11 +69,10 @@ export async function changesOf(stack: Stack, configFile: string): Promise<Chang
   const changes: Change[] = [];
   const onEvent = (event: EngineEvent): void => {
     const change = changeOf(event);
-    if (change) changes.push(change);
+    if (change) changes.push(withAllowance(stack, change));
   };
-  // A planned deletion of something protected is an error to Pulumi; whether it may go is for the caller to say.
   await stack.preview({ configFile, onEvent }).catch((error: unknown) => {
-    if (verdictOf(changes) !== "unsafe") throw error;
+    if (!explainsFailure(changes)) throw error;
   });
   return changes;
 }

@@ -67,6 +67,16 @@ export async function readState(stack: Stack): Promise<Deployment> {
   return state.checkpoint?.latest ?? {};
 }
 
+/**
+ * A stack's outputs as its state has them, secret ones encrypted: reading them costs no process. Undefined where `up` has
+ * not come to its end yet.
+ */
+export async function stateValues(stack: Stack): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const { resources = [] } = await readState(stack);
+  const outputs = resources.find(({ type }) => type === "pulumi:pulumi:Stack")?.outputs;
+  return Array.isArray(outputs?.["nodes"]) ? outputs : undefined;
+}
+
 /** Forgets operations that were under way when a command was killed; what they made is found in Docker instead. */
 async function clearPending(stack: Stack): Promise<void> {
   const exported = await stack.exportStack();

@@ -1,13 +1,16 @@
 /** Plans a stage on AWS, or a move between two, without an account. */
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
+import type { Found } from "../../migration/report.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { type StackConfig, checkKeys, readConfig } from "../../stacks/config.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import type { Preview, PreviewFlags } from "../commands/preview.ts";
+import type { PreviewFlags } from "../commands/preview.ts";
+import { allowReplacing } from "../lib/allow.ts";
 import { failureOf } from "../lib/failure.ts";
 import { costOfConfig, planOf } from "../lib/plan.ts";
-import { note, step } from "../lib/progress.ts";
+import { step } from "../lib/progress.ts";
 import { readStackConfig } from "../lib/stackConfig.ts";
+import { tellAws } from "../report/aws.ts";
 import { setUp } from "../setup/steps.ts";
 import { withOfflineStack } from "./workspace.ts";
 
@@ -23,7 +26,7 @@ function wanted(stack: string, changes: Readonly<Record<string, string>>): Wante
 }
 
 /** What moving from a stage (or from nothing) to another would do, by the real plugin's own plan. */
-export async function previewOffline(flags: PreviewFlags): Promise<Preview> {
+export async function previewOffline(flags: PreviewFlags): Promise<Found> {
   const target = flags.target === undefined ? {} : { target: flags.target };
   const to = wanted(flags.stack, { ...target, ...(flags.stage === undefined ? {} : { stage: flags.stage }) });
   if (to.config.target !== "aws") {
@@ -31,21 +34,24 @@ export async function previewOffline(flags: PreviewFlags): Promise<Preview> {
   }
   const from = flags.from === undefined ? undefined : wanted(flags.stack, { ...target, stage: flags.from });
   // Both must hold before anything is started.
-  const { notes } = planAws(to.config);
+  planAws(to.config);
   const costNow = from ? costOfConfig(from.config) : undefined;
   await setUp({ mayInstall: false, targets: ["aws"] });
   return withOfflineStack(flags.stack, async ({ stack, configure }) => {
+    allowReplacing(stack, flags.allowReplace);
     if (from) {
       await configure(from.raw);
       await standIn(`stage ${from.config.stage} as it would be`, stack);
     }
     await configure(to.raw);
     const { changes } = await planOf(`preview of stage ${to.config.stage}`, stack);
-    for (const text of notes) note(`  note: ${text}`);
     return {
+      stack: flags.stack,
+      target: "aws",
       from: from?.config.stage ?? 0,
       to: to.config.stage,
       changes,
+      ...tellAws(from?.config, to.config),
       cost: costOfConfig(to.config),
       ...(costNow ? { costNow } : {}),
     };

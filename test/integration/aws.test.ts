@@ -11,6 +11,7 @@ import { alarmCount } from "../../stacks/aws/alarms.ts";
 import { readConfig } from "../../stacks/config.ts";
 import type { RdsParameter } from "../../tuning/rds.ts";
 import { cgraph, cgraphOk } from "../support/cli.ts";
+import { schemaErrors } from "../support/previewSchema.ts";
 
 interface Resource extends Planned {
   readonly name: string;
@@ -269,8 +270,16 @@ describe("preview --offline", () => {
         "test-plan",
         "--json",
       ),
-    ) as { from: number; to: number; verdict: string; cost: { usdPerMonth: number; usdPerMonthNow: number } };
+    ) as {
+      from: number;
+      to: number;
+      verdict: string;
+      steps: { id: string }[];
+      cost: { usdPerMonth: number; usdPerMonthNow: number };
+    };
     expect(up).toMatchObject({ from: 1, to: 2 });
+    expect(schemaErrors(up)).toEqual([]);
+    expect(up.steps.map(({ id }) => id)).toContain("2:replicas");
     expect(up.verdict).not.toBe("unsafe");
     expect(up.cost.usdPerMonth).toBeGreaterThan(up.cost.usdPerMonthNow);
     const down = await cgraph([
@@ -287,6 +296,15 @@ describe("preview --offline", () => {
     ]);
     expect(down.code).toBe(3);
     expect(down.stdout).toContain("unsafe: REFUSED");
+    // Named, it may go.
+    const urns = [...down.stdout.matchAll(/--allow-replace '([^']+)'/g)].map(([, urn = ""]) => urn);
+    expect(urns.map((urn) => urn.split("::").at(-1))).toEqual(["pg1"]);
+    const allowed = await cgraph([
+      ...["preview", "--target", "aws", "--offline", "--stage", "1", "--from", "2", "--stack", "test-plan"],
+      ...urns.flatMap((urn) => ["--allow-replace", urn]),
+    ]);
+    expect(allowed.code, allowed.stderr).toBe(0);
+    expect(allowed.stdout).toContain("LOST to the stack, as allowed, is what these hold: pg1");
   });
 
   it("refuses what AWS would refuse before it starts anything", async () => {

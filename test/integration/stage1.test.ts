@@ -12,6 +12,7 @@ import { planTopology } from "../../stacks/topology.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { pgSettingsText } from "../../tuning/setting.ts";
 import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
+import { schemaErrors } from "../support/previewSchema.ts";
 
 const stack = uniqueStack();
 let env: Record<string, string>;
@@ -62,7 +63,8 @@ describe("a new stage 1", () => {
 
   it("shows no change in a preview, nor after a refresh", async () => {
     const preview = JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as unknown;
-    expect(preview).toEqual({ from: 1, to: 1, changes: [], verdict: "none", drift: [] });
+    expect(preview).toMatchObject({ from: 1, to: 1, changes: [], verdict: "none", steps: [], cost: null, drift: [] });
+    expect(schemaErrors(preview)).toEqual([]);
     const opened = await openStack(stack);
     const { changeSummary } = await opened.previewRefresh();
     expect(Object.keys(changeSummary)).toEqual(["same"]);

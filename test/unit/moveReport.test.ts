@@ -19,6 +19,13 @@ describe("the report of a move", () => {
     ["up on AWS", awsReport(1, 2, [])],
     ["down on AWS", awsReport(3, 2, [])],
     ["on AWS with its proxy", awsReport(1, 3, [], { pooler: "rds-proxy" })],
+    [
+      "with drift",
+      {
+        ...dockerReport(1, 2, []),
+        drift: [{ kind: "role", where: "pg0", what: "role x", expected: "there", found: "missing", remedy: "up" }],
+      },
+    ],
   ])("%s is what the schema says", (_, report) => {
     expect(schemaErrors(JSON.parse(JSON.stringify(report)))).toEqual([]);
   });
