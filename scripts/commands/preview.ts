@@ -72,7 +72,7 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
       ...costs,
       ...(gathered ? { drift: findDrift(gathered, plannedValues()?.passwords) } : {}),
     };
-    return showReport(flags, moveReport(found));
+    return await showReport(flags, moveReport(found));
   } finally {
     copy?.remove();
   }
