@@ -9,6 +9,7 @@ import {
   fromTo,
   isNotable,
   money,
+  shortType,
   signedUsd,
   sorted,
   summary,
@@ -28,7 +29,14 @@ function folded(changes: readonly ReportChange[]): string[][] {
     const [first] = group;
     const names = group.map(({ name }) => name);
     const shown = names.length > 4 ? [...names.slice(0, 3), `${names.length - 3} more`] : names;
-    return [first?.happens ?? "", shown.join(", "), first?.type ?? "", first?.holdsData === true ? "yes" : "", "", ""];
+    return [
+      first?.happens ?? "",
+      shown.join(", "),
+      shortType(first?.type ?? ""),
+      first?.holdsData === true ? "yes" : "",
+      "",
+      "",
+    ];
   });
 }
 
@@ -39,7 +47,7 @@ function changesTable(report: MoveReport, width: number): string {
     .map((one) => [
       one.happens,
       one.name,
-      one.type,
+      shortType(one.type),
       one.holdsData ? "yes" : "",
       one.clients === "nothing" ? "" : one.clients,
       whyOf(one, report),

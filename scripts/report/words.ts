@@ -49,6 +49,9 @@ export const whyOf = (change: ReportChange, report: Pick<MoveReport, "secretOnly
     .filter((text) => text !== "")
     .join("; ");
 
+/** A resource's type without what repeats in it: `docker:Container`, `aws:rds:Instance`. */
+export const shortType = (type: string): string => type.replace(/:index\/[^:]*:/, ":").replace(/\/[^:]*:/, ":");
+
 /** From data that goes to what is merely new. */
 const WEIGHT: Readonly<Record<ReportChange["happens"], number>> = {
   delete: 5,

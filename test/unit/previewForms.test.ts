@@ -3,7 +3,7 @@ import { wrap, wrappedTable } from "../../scripts/report/columns.ts";
 import { renderHtml } from "../../scripts/report/html.ts";
 import { renderMarkdown } from "../../scripts/report/markdown.ts";
 import { renderTerminal } from "../../scripts/report/terminal.ts";
-import { duration } from "../../scripts/report/words.ts";
+import { duration, shortType } from "../../scripts/report/words.ts";
 import { HOSTILE, awsReport, change, dockerReport } from "../support/moveReports.ts";
 
 const hostile = change(HOSTILE, "replace", { properties: [{ path: HOSTILE, kind: "update", replaces: true }] });
@@ -106,6 +106,12 @@ it("tells drift in every form", () => {
     expect(text).toContain("./cgraph-db up");
   }
   expect(renderHtml(report)).not.toContain("<script>");
+});
+
+it("writes types without what repeats in them", () => {
+  expect(
+    ["docker:index/container:Container", "aws:rds/instance:Instance", "cgraph:db:PrimaryDb"].map(shortType),
+  ).toEqual(["docker:Container", "aws:rds:Instance", "cgraph:db:PrimaryDb"]);
 });
 
 it("writes durations as people say them", () => {
