@@ -47,16 +47,24 @@ function sizeMisfits({ databaseBytes }: UseFacts, after: Picture): Misfit[] {
 
 /** Whose address goes: its clients need another. */
 function addressMisfits(before: Picture, after: Picture): Misfit[] {
-  const gone = [
-    ...(before.poolers && !after.poolers
-      ? [["the pools", "the server's own address: DATABASE_URL of ./cgraph-db env, anew"]]
-      : []),
-    ...(before.cache && !after.cache ? [["the cache", "none: it reads the database instead (REDIS_URL goes)"]] : []),
-    ...(before.servers.length > 1 && after.servers.length === 1
-      ? [["the replicas", "one URL for writes and reads: DATABASE_REPLICA_URL goes"]]
-      : []),
+  const gone: readonly (readonly [boolean, string, string])[] = [
+    [
+      before.poolers !== null && after.poolers === null,
+      "the pools",
+      "give clients the server's own address: DATABASE_URL of ./cgraph-db env, anew",
+    ],
+    [
+      before.cache !== null && after.cache === null,
+      "the cache",
+      "let the application read the database instead: REDIS_URL goes",
+    ],
+    [
+      before.servers.length > 1 && after.servers.length === 1,
+      "the replicas",
+      "give clients one URL for writes and reads: DATABASE_REPLICA_URL goes",
+    ],
   ];
-  return gone.map(([what = "", remedy = ""]) => ({ what: `${what} would be gone`, remedy: `give clients ${remedy}` }));
+  return gone.flatMap(([goes, what, remedy]) => (goes ? [{ what: `${what} would be gone`, remedy }] : []));
 }
 
 /**
@@ -74,7 +82,7 @@ export function misfitsOf(
   const [old, next] = [before.servers[0]?.diskGiB ?? 0, after.servers[0]?.diskGiB ?? 0];
   if (target === "aws" && next < old) {
     found.push({
-      what: `storage of RDS does not shrink: pg0 keeps its ${old} GiB, which go on being paid for`,
+      what: `storage of RDS does not shrink: pg0 keeps its ${old} GiB, which go on being paid for; the cost counts ${next}`,
       remedy: `say so: ./cgraph-db config set storageGiB ${old}; or restore a dump into a new stack`,
     });
   }

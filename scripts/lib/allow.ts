@@ -25,8 +25,8 @@ export const withAllowance = (stack: Stack, change: Change): Change =>
   isDestroyed(change) && allowances.get(stack)?.has(change.urn) === true ? { ...change, allowed: true } : change;
 
 /** How to allow it, for a shell. */
-export const allowingFlags = (urns: readonly string[]): string =>
-  urns.map((urn) => `--allow-replace '${urn}'`).join(" ");
+export const allowingFlags = (urns: readonly string[], between = " "): string =>
+  urns.map((urn) => `--allow-replace '${urn}'`).join(between);
 
 interface Exported {
   readonly resources?: readonly { readonly urn: string; readonly protect?: boolean }[];

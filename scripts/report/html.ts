@@ -53,7 +53,9 @@ function warnings({ notFitting, changes }: MoveReport): string {
         ]
       : []),
     ...(refused.length > 0
-      ? [`<div class="warn"><b>To lose it all the same, name each</b><pre>${e(allowingFlags(refused))}</pre></div>`]
+      ? [
+          `<div class="warn"><b>To lose it all the same, name each</b><pre>${e(allowingFlags(refused, " \\\n"))}</pre></div>`,
+        ]
       : []),
   ].join("");
 }
@@ -180,7 +182,7 @@ export function renderHtml(report: MoveReport): string {
     `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">`,
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
     `<title>${e(title)}</title><style>${PAGE_STYLE}\n</style></head><body>`,
-    `<header><h1>${e(title)}</h1><p class="soft">preview, on ${target === "aws" ? "AWS" : "Docker"}</p></header>`,
+    `<header><h1>${e(title).replace(/ → /g, "&nbsp;→&nbsp;")}</h1><p class="soft">preview, on ${target === "aws" ? "AWS" : "Docker"}</p></header>`,
     `<div class="verdict ${verdict}"><b>${verdict}</b><p>${e(meaning)}</p></div>`,
     facts(report),
     warnings(report),
