@@ -52,7 +52,11 @@ export async function activeJobs(container: string): Promise<number[]> {
 
 const setActive = async (container: string, jobs: readonly number[], active: boolean): Promise<void> => {
   if (jobs.length === 0 || !(await hasCron(container))) return;
-  await superuserSql(container, `UPDATE cron.job SET active = ${active} WHERE jobid IN (${jobs.join(", ")})`, DATABASE);
+  const loaded = await superuserSql(container, "SELECT current_setting('shared_preload_libraries') ~ 'pg_cron'");
+  // Where it is not loaded (stage 1) its trigger cannot run: the job is marked all the same, for the next stage.
+  const silently = loaded === "t" ? "" : "SET session_replication_role = replica; ";
+  const mark = `UPDATE cron.job SET active = ${active} WHERE jobid IN (${jobs.join(", ")})`;
+  await superuserSql(container, silently + mark, DATABASE);
 };
 
 /** Freezes, and has these jobs wait; can be repeated. */
