@@ -2,7 +2,7 @@
 import { DATABASE } from "../../components/roles.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { clusterMembers, currentPrimary, isCluster, isInStep, settle, superuserSql } from "../lib/cluster.ts";
+import { currentPrimary, settle, superuserSql } from "../lib/cluster.ts";
 import { run } from "../lib/run.ts";
 import { bytes } from "../lib/print.ts";
 
@@ -12,16 +12,6 @@ const LONG_TRANSACTION_SECONDS = 60;
 const ROOM_FACTOR = 1.3;
 
 const refused = (what: string, remedy: string): UserError => new UserError(what, remedy, EXIT.refused);
-
-async function checkServers(values: StackValues): Promise<void> {
-  if (!isCluster(values)) return;
-  const members = await clusterMembers(values);
-  const out = values.nodes.find(({ name }) => {
-    const member = members.find((one) => one.name === name);
-    return !member || !isInStep(member);
-  });
-  if (out) throw refused(`${out.name} is not in step`, "see ./cgraph-db status; a move begins with all servers well");
-}
 
 async function checkTransactions(container: string): Promise<void> {
   const found = await superuserSql(
@@ -64,7 +54,8 @@ export const systemIdentifier = (container: string): Promise<string> =>
 
 /** Checks that nothing stands in the way, and gives what `verify` compares with. `replicas`: how many are to be copied. */
 export async function checkMove(values: StackValues, replicas: number): Promise<Record<string, unknown>> {
-  await checkServers(values);
+  // One that comes back from a switchover a moment ago is waited for.
+  await settle(values);
   const { container } = await currentPrimary(values);
   await checkTransactions(container);
   const { databaseBytes, freeBytes } = await spaceOf(container);
