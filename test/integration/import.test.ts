@@ -225,7 +225,7 @@ describe.runIf(HAS_SOURCE)("import", () => {
   });
 
   it.runIf(FULL)(
-    "goes on after kill -9 in every step, and in every step of taking it back",
+    `goes on after kill -9 in every step, and in every step of taking it back${FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)"}`,
     async () => {
       await source.query(`ALTER DATABASE ${SOURCE_DATABASE} RESET default_transaction_read_only`, "postgres");
       await onTarget(

@@ -7,6 +7,7 @@ import { killDuring } from "../support/killing.ts";
 
 /** Every step of both moves, each gone on with and taken back, is the long drill; here the one that stops the server. */
 const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
+const LONG = FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)";
 const LOAD = { clients: 8, oldMessages: 2000 };
 const stack = uniqueStack();
 
@@ -54,12 +55,12 @@ describe("a migration that is killed (-9)", () => {
     await drill(2, "2:takeover", "--resume", 1500);
   });
 
-  it.runIf(!FULL)("or is taken back, nothing lost, nothing twice", { timeout: 300_000 }, async () => {
+  it("or is taken back, nothing lost, nothing twice", { timeout: 300_000 }, async () => {
     await back(1);
     await drill(2, "2:takeover", "--rollback", 2500);
   });
 
-  it.runIf(FULL)("in every step of 1 to 2, both ways", { timeout: 3_600_000 }, async () => {
+  it.runIf(FULL)(`in every step of 1 to 2, both ways${LONG}`, { timeout: 3_600_000 }, async () => {
     await back(1);
     for (const step of await steps(2)) {
       await drill(2, step, "--rollback", Math.random() * 4000);
@@ -68,7 +69,7 @@ describe("a migration that is killed (-9)", () => {
     }
   });
 
-  it.runIf(FULL)("in every step of 2 to 3, both ways", { timeout: 7_200_000 }, async () => {
+  it.runIf(FULL)(`in every step of 2 to 3, both ways${LONG}`, { timeout: 7_200_000 }, async () => {
     await cgraphOk("migrate", "--stack", stack, "--stage", "2", "--yes");
     for (const step of await steps(3)) {
       await drill(3, step, "--rollback", Math.random() * 6000);
@@ -77,7 +78,7 @@ describe("a migration that is killed (-9)", () => {
     }
   });
 
-  it.runIf(FULL)("in every step of 3 to 1, gone on with", { timeout: 7_200_000 }, async () => {
+  it.runIf(FULL)(`in every step of 3 to 1, gone on with${LONG}`, { timeout: 7_200_000 }, async () => {
     for (const step of (await cgraph(["migrate", "--stack", stack, "--stage", "3", "--yes"])).code === 0
       ? await steps(1)
       : []) {

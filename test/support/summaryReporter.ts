@@ -7,7 +7,8 @@ export default class SummaryReporter implements Reporter {
     const count = (state: string): number => tests.filter((test) => test.result().state === state).length;
     for (const test of tests) {
       const result = test.result();
-      if (result.state === "skipped") console.log(`skipped: ${test.fullName}: ${result.note ?? "no reason given"}`);
+      if (result.state === "skipped")
+        console.log(`skipped: ${test.fullName}${result.note === undefined ? "" : `: ${result.note}`}`);
     }
     // A file that does not load, or whose set-up fails, has failed without a failed test.
     const broken = modules.filter(
