@@ -1,4 +1,5 @@
 /** The database's roles: who may do what, for how long. Names of cgraph, cgraph_production and replicator: the guide. */
+import { literal } from "./sqlText.ts";
 
 export const DATABASE = "cgraph_production";
 /** PgBouncer's name for the same database, read on replicas. */
@@ -80,8 +81,6 @@ export const EXTENSIONS = { always: ["pg_stat_statements"], scheduled: ["pg_cron
 
 export type RoleName = (typeof ROLES)[number]["name"];
 export const ROLE_NAMES: readonly RoleName[] = ROLES.map((role) => role.name);
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 function roleSql(role: Role, verifier: string): string {
   const { name, attributes, defaults } = role;

@@ -1,4 +1,5 @@
 /** The application's roles on RDS, made by the administrator, who is no superuser there. */
+import { literal } from "../../components/sqlText.ts";
 import { CHECK_ROLE, ADMINISTRATOR } from "../../components/aws/names.ts";
 import { DATABASE, OWNER, ROLES, type RoleName } from "../../components/roles.ts";
 import { scramVerifier } from "../../components/scram.ts";
@@ -8,8 +9,6 @@ import { withPrimary } from "./client.ts";
 
 /** Roles that only our own servers need: RDS does their work itself. */
 const NOT_ON_RDS: readonly RoleName[] = ["replicator", "cgraph_pooler", "cgraph_rewind"];
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 const create = (name: string): string =>
   `DO $$ BEGIN

@@ -4,7 +4,7 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { allowReplacing } from "../lib/allow.ts";
 import { confirm } from "../lib/ask.ts";
 import { lockStack } from "../lib/lock.ts";
-import { print, printJson, table } from "../lib/print.ts";
+import { print, printJson, terminalWidth } from "../lib/print.ts";
 import { anyStackValues, openStack, stackValues } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
 import { MoveContext } from "../migrate/context.ts";
@@ -12,6 +12,7 @@ import { factsOf } from "../migrate/facts.ts";
 import { type Journal, beginJournal, closeJournal, openJournal } from "../migrate/journal.ts";
 import { runBack, runForward } from "../migrate/runner.ts";
 import { executable } from "../migrate/steps.ts";
+import { renderSteps } from "../report/terminal.ts";
 
 export interface MigrateFlags {
   readonly stack: string;
@@ -23,26 +24,6 @@ export interface MigrateFlags {
   readonly allowReplace?: readonly string[];
   readonly yes?: boolean;
   readonly json?: boolean;
-}
-
-const duration = (seconds: number): string =>
-  seconds < 120 ? `${seconds.toFixed(seconds < 10 ? 1 : 0)} s` : `${Math.round(seconds / 60)} min`;
-
-/** The steps as a table for people. */
-export function printSteps(steps: readonly PlannedStep[]): void {
-  print(
-    table([
-      ["step", "does", "clients", "for about", "takes about", "way back"],
-      ...steps.map((one) => [
-        one.id,
-        one.does,
-        one.clients === "nothing" ? "" : one.clients,
-        one.pause ? duration(one.pause.seconds) : "",
-        duration(one.duration.seconds),
-        one.noReturn === null ? one.wayBack : "NONE from here on",
-      ]),
-    ]),
-  );
 }
 
 function stageWanted(text: string | undefined): number {
@@ -78,10 +59,10 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
   }
   if (flags.dryRun === true) {
     if (flags.json) printJson({ from: values.stage, to, steps: planned });
-    else printSteps(planned);
+    else print(renderSteps(planned, terminalWidth()));
     return undefined;
   }
-  if (!flags.json) printSteps(planned);
+  if (!flags.json) print(renderSteps(planned, terminalWidth()));
   const final = planned.find(({ noReturn }) => noReturn !== null);
   await confirm(
     `This moves stack ${flags.stack} from stage ${values.stage} to ${to}${final ? `; there is no way back from ${final.id} on: ${final.noReturn}` : ""}.`,

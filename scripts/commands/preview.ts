@@ -6,7 +6,7 @@ import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { allowReplacing } from "../lib/allow.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { costOfConfig, planOf } from "../lib/plan.ts";
-import { print, printJson } from "../lib/print.ts";
+import { print, printJson, terminalWidth } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { findDrift, gatherDrift } from "../lib/drift.ts";
 import { openStack, plannedValues } from "../lib/stack.ts";
@@ -82,9 +82,6 @@ async function awsTold(stack: Parameters<typeof readState>[0], before: StackConf
   const { resources = [] } = await readState(stack);
   return tellAws(targetOf(resources) === "aws" ? before : undefined, config);
 }
-
-/** Lines are broken for a terminal; what is piped stays whole, for whoever looks for words in it. */
-const terminalWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);
 
 /** Prints it in the form that was asked for, and gives the exit code. */
 export async function showReport(flags: FormFlags, report: MoveReport): Promise<ExitCode> {

@@ -1,4 +1,5 @@
 /** Whether two databases hold the same: columns, rows, indexes, sequences. */
+import { literal } from "../../components/sqlText.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import type { Progress } from "../migrate/runner.ts";
 import { bytes } from "../lib/print.ts";
@@ -34,8 +35,6 @@ interface Sequence {
 
 const sequences = async (ask: (sql: string) => Promise<string>): Promise<Sequence[]> =>
   JSON.parse(await ask(SEQUENCES_SQL)) as Sequence[];
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** Gives the target's sequences the source's values: logical replication leaves them alone. Gives how many. */
 export async function syncSequences(tools: Tools): Promise<number> {

@@ -1,4 +1,5 @@
 /** The copy itself: pgcopydb, at work in its container whether or not anybody watches. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { DATABASE } from "../../components/roles.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { superuserSql } from "../lib/cluster.ts";
@@ -12,7 +13,6 @@ import { type Tools, WORK } from "./tools.ts";
 
 const JOB = "copy";
 const DIRECTORY = `${WORK}/pgcopydb`;
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export interface CopyPlace {
   readonly tools: Tools;

@@ -2,6 +2,8 @@
  * Following the source's changes, by PostgreSQL's own logical replication: pgcopydb's way to follow (0.17, with
  * test_decoding) doubles quotes in arrays and JSON, and writes "unchanged-toast-datum" over long values.
  */
+import { setTimeout as sleep } from "node:timers/promises";
+import { literal } from "../../components/sqlText.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import type { Progress } from "../migrate/runner.ts";
 import { bytes } from "../lib/print.ts";
@@ -11,7 +13,6 @@ import { relayedConninfo } from "./source.ts";
 import { lastLines } from "./session.ts";
 import { RELAY, type Tools, WORK } from "./tools.ts";
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** Nearly there: what a busy chat writes in well under a second. */
 const NEAR_BYTES = 1024 * 1024;
 const SNAPSHOT_JOB = "snapshot";
@@ -54,8 +55,6 @@ export async function beginStream(tools: Tools): Promise<string> {
 
 /** Lets the snapshot go: the copy has all that it needs. */
 export const endSnapshot = (tools: Tools): Promise<unknown> => tools.shell(`touch ${WORK}/${SNAPSHOT_JOB}.id.stop`);
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** Makes the target receive what the slot has kept, where it does not yet. */
 export async function subscribe(tools: Tools): Promise<void> {

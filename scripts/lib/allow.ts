@@ -33,7 +33,7 @@ interface Exported {
 }
 
 /** Takes Pulumi's protection off, in the stack's state. */
-async function unprotect(stack: Stack, urns: ReadonlySet<string>): Promise<void> {
+export async function unprotect(stack: Stack, urns: ReadonlySet<string>): Promise<void> {
   const exported = await stack.exportStack();
   const deployment = exported.deployment as Exported;
   const resources = (deployment.resources ?? []).map((one) => (urns.has(one.urn) ? { ...one, protect: false } : one));

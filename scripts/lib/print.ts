@@ -28,3 +28,6 @@ export function bytes(count: number): string {
   const value = count / 1024 ** power;
   return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
 }
+
+/** Lines are broken for a terminal; what is piped stays whole, for whoever looks for words in it. */
+export const terminalWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY);

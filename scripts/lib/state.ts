@@ -1,4 +1,5 @@
 /** A stack's state file: what is in it, and what an interrupted command may have left in it. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
@@ -19,8 +20,6 @@ export interface Deployment {
   readonly resources?: readonly Resource[];
   readonly pending_operations?: readonly unknown[];
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A Pulumi process that an interrupted command left behind is asked to stop, and awaited, before its lock is lifted. */
 async function endOrphan(pid: number): Promise<void> {

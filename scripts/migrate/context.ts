@@ -2,24 +2,17 @@
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import type { Change } from "../../migration/change.ts";
 import { leavingOf } from "../../migration/leaving.ts";
-import { ROUTER } from "../../components/docker/haproxyFiles.ts";
-import { dockerName } from "../../components/docker/names.ts";
-import { DATABASE } from "../../components/roles.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { superuserSql, currentPrimary } from "../lib/cluster.ts";
-import { containerStates, docker } from "../lib/docker.ts";
+import { unprotect } from "../lib/allow.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { deploy } from "../lib/deploy.ts";
 import { changesOf } from "../lib/plan.ts";
 import { reconcile } from "../lib/reconcile.ts";
+import { freeRouterPort } from "../lib/shrink.ts";
 import { stackValues } from "../lib/stack.ts";
 import { checkedConfig } from "../lib/stackConfig.ts";
-
-interface Exported {
-  readonly resources: readonly { readonly urn: string; readonly protect?: boolean }[];
-}
 
 interface BringOptions {
   readonly phase?: "none" | "prepare";
@@ -47,11 +40,6 @@ export class MoveContext {
     return stackValues(this.stack);
   }
 
-  /** SQL on the server that takes writes, in the application's database, as superuser. */
-  async sql(text: string): Promise<string> {
-    return superuserSql((await currentPrimary(await this.values())).container, text, DATABASE);
-  }
-
   /**
    * Brings the stack to a stage, with the configuration from before left as it is. What holds data and may not go is
    * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. Gives the volumes that were let go;
@@ -66,19 +54,13 @@ export class MoveContext {
       const { refresh } = await reconcile(this.stack);
       const left = await this.#release(await changesOf(this.stack, copy.file));
       remember?.(left);
-      if (stage === 1) await this.#freePort();
+      // The server that goes on by itself takes the router's port, which Pulumi would free only at the end.
+      if (stage === 1) await freeRouterPort(this.name);
       const { values } = await deploy(this.stack, { refresh, configFile: copy.file });
       return { values, left };
     } finally {
       copy.remove();
     }
-  }
-
-  /** The server that goes on by itself takes the router's port, which Pulumi would free only at the end. */
-  async #freePort(): Promise<void> {
-    const router = dockerName(this.name, ROUTER);
-    const [state] = await containerStates([router]);
-    if (state?.status === "running") await docker(["stop", "--time", "10", router]);
   }
 
   /** Takes the protection off what may go. */
@@ -93,11 +75,7 @@ export class MoveContext {
       );
     }
     if (may.length === 0) return [];
-    const urns = new Set(may.map(({ urn }) => urn));
-    const exported = await this.stack.exportStack();
-    const deployment = exported.deployment as Exported;
-    const resources = deployment.resources.map((one) => (urns.has(one.urn) ? { ...one, protect: false } : one));
-    await this.stack.importStack({ ...exported, deployment: { ...deployment, resources } });
+    await unprotect(this.stack, new Set(may.map(({ urn }) => urn)));
     return may.filter(({ type }) => type === "docker:index/volume:Volume").map(({ before }) => String(before["name"]));
   }
 }

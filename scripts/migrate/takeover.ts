@@ -1,12 +1,11 @@
 /** The first server of a cluster takes over from the one that ran on its own, in the least time. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { dockerName } from "../../components/docker/names.ts";
 import { ROUTER } from "../../components/docker/haproxyFiles.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { superuserSql } from "../lib/cluster.ts";
 import { containerStates } from "../lib/docker.ts";
 import { run } from "../lib/run.ts";
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * Starts the prepared router as soon as the old container has let its port go, rather than when Pulumi comes to it, and

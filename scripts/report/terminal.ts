@@ -56,7 +56,8 @@ function changesTable(report: MoveReport, width: number): string {
   return wrappedTable([["what happens", "resource", "type", "holds data", "clients", "why"], ...rows, ...quiet], width);
 }
 
-function stepsTable({ steps }: MoveReport, width: number): string {
+/** The steps of a move as a table. */
+export function renderSteps(steps: MoveReport["steps"], width: number): string {
   return wrappedTable(
     [
       ["step", "does", "clients", "for about", "takes about", "way back"],
@@ -115,7 +116,7 @@ export function renderTerminal(report: MoveReport, width: number): string {
     ...(notFitting.length > 0
       ? [lines(["Would not fit:", ...notFitting.map(({ what, remedy }) => `  - ${what}. Then: ${remedy}.`)])]
       : []),
-    ...(report.steps.length > 0 ? [stepsTable(report, width)] : []),
+    ...(report.steps.length > 0 ? [renderSteps(report.steps, width)] : []),
     ...(report.changes.length > 0 ? [changesTable(report, width)] : []),
     ...(report.drift && report.drift.length > 0 ? [driftText(report.drift)] : []),
     ...(report.cost ? [renderCost(report, width)] : []),

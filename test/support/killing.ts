@@ -1,10 +1,9 @@
 /** Commands that are killed while a step of a move runs. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { ROOT } from "../../scripts/lib/paths.ts";
 import { openJournal } from "../../scripts/migrate/journal.ts";
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * Starts ./cgraph-db and kills it (-9) so many milliseconds after a step of the stack's move has begun; sooner, as it ends,

@@ -1,0 +1,2 @@
+/** Text as a literal of SQL. */
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
