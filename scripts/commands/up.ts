@@ -11,8 +11,8 @@ import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
-import { reconcile } from "../lib/reconcile.ts";
-import { checkShrinking, freeRouterPort } from "../lib/shrink.ts";
+import { reconcile, startStopped } from "../lib/reconcile.ts";
+import { checkShrinking, clearForAlone } from "../lib/shrink.ts";
 import { checkTopology, checkedConfig, readStackConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { checkStackName } from "../lib/stackFiles.ts";
 import { checkTarget } from "../lib/target.ts";
@@ -87,9 +87,10 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
       wanted["baseImage"] = toolchain.baseImage;
     }
     const whole = { stage: String(config.stage), ...wanted };
-    const { losses, freesPort } = await checkShrinking(stack, config, whole, flags.allowReplace ?? []);
+    const { losses, toAlone } = await checkShrinking(stack, config, whole, flags.allowReplace ?? []);
     writeStackConfig(flags.stack, { stage: String(config.stage), ...wanted });
-    if (freesPort) await freeRouterPort(flags.stack);
+    if (toAlone) await clearForAlone(flags.stack);
+    else if (config.stage > 1) await startStopped(stack);
     const { changes, values } = await deploy(stack, { refresh: refresh || lock.interrupted });
     await settle(values);
     for (const { before } of losses.filter(({ type }) => type === "docker:index/volume:Volume")) {

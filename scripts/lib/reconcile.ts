@@ -1,7 +1,7 @@
 /** Before a stack is changed: what its state says and what Docker has must not contradict each other. */
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { type DockerObject, docker, listLabelled } from "./docker.ts";
+import { type DockerObject, containerStates, docker, listLabelled } from "./docker.ts";
 import { note } from "./progress.ts";
 import { type Deployment, mendState, ofType, readState } from "./state.ts";
 
@@ -92,4 +92,17 @@ export async function reconcile(stack: Stack, options: { deletingData?: boolean 
     ofType(state, DOCKER_TYPES.image).some(({ outputs }) => !images.includes(String(outputs?.["imageId"]))),
   ];
   return { refresh: refresh || missing.some(Boolean) };
+}
+
+/**
+ * Starts what should run and was stopped: by a command that was killed before it had it replaced, or by hand. Pulumi takes
+ * a container that is there for one that runs. Not on the way to one server: a replica that starts then leads.
+ */
+export async function startStopped(stack: Stack): Promise<void> {
+  const runs = ofType(await readState(stack), DOCKER_TYPES.container).filter(
+    ({ outputs }) => outputs?.["mustRun"] === true,
+  );
+  const states = await containerStates(runs.map(({ outputs }) => String(outputs?.["name"])));
+  const stopped = states.filter(({ status }) => status === "exited").map(({ name }) => name);
+  if (stopped.length > 0) await docker(["start", ...stopped]);
 }

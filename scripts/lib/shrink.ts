@@ -10,6 +10,7 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { releaseAllowed } from "./allow.ts";
 import { currentPrimary, isCluster } from "./cluster.ts";
 import { configCopy } from "./configCopy.ts";
+import { listLabelled } from "./docker.ts";
 import { changesOf } from "./plan.ts";
 import { run } from "./run.ts";
 import { stateValues } from "./state.ts";
@@ -17,8 +18,8 @@ import { stateValues } from "./state.ts";
 export interface Shrinking {
   /** What is lost, because it is allowed. */
   readonly losses: readonly Change[];
-  /** Whether the server that goes on by itself needs the router's port, which Pulumi would free only at the end. */
-  readonly freesPort: boolean;
+  /** Whether the first server goes on by itself. */
+  readonly toAlone: boolean;
 }
 
 /** The server that has the writes must be among those that stay: the others may lack what it has. */
@@ -47,21 +48,28 @@ export async function checkShrinking(
   const values = (await stateValues(stack)) as StackValues | undefined;
   const servers = 1 + (config.replicas ?? GUIDE[config.stage].replicasPerPrimary.value);
   const shrinks = values !== undefined && (values.stage > config.stage || values.nodes.length > servers);
-  if (!shrinks && allowed.length === 0) return { losses: [], freesPort: false };
+  if (!shrinks && allowed.length === 0) return { losses: [], toAlone: false };
   const copy = configCopy(stack.name, wanted);
   try {
     const changes = await changesOf(stack, copy.file);
     const losses = await releaseAllowed(stack, changes, () =>
       shrinks ? checkLeaderStays(values, servers) : Promise.resolve(),
     );
-    return { losses, freesPort: shrinks && config.stage === 1 };
+    return { losses, toAlone: shrinks && config.stage === 1 };
   } finally {
     copy.remove();
   }
 }
 
-/** Lets go of the router's port. Clients of the pools end here: they need another address anyway. */
-export async function freeRouterPort(stack: string): Promise<void> {
-  // One that is gone already has nothing to free.
+/**
+ * Before the first server goes on by itself: stops the router, whose port that server takes (clients of the pools end here:
+ * they need another address anyway), and then the other servers, which go. Patroni would make one of them primary while the
+ * first changes containers, and what that one archived would be the newest history that replicas and restores find.
+ */
+export async function clearForAlone(stack: string): Promise<void> {
+  // What is gone already has nothing to stop.
   await run("docker", ["stop", "--time", "10", dockerName(stack, ROUTER)]);
+  const other = new RegExp(`^${dockerName(stack, "pg")}[1-9][0-9]*$`);
+  const others = (await listLabelled("container", stack)).filter(({ name }) => other.test(name));
+  await Promise.all(others.map(({ id }) => run("docker", ["stop", "--time", "30", id])));
 }

@@ -9,8 +9,8 @@ import { unprotect } from "../lib/allow.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { deploy } from "../lib/deploy.ts";
 import { changesOf } from "../lib/plan.ts";
-import { reconcile } from "../lib/reconcile.ts";
-import { freeRouterPort } from "../lib/shrink.ts";
+import { reconcile, startStopped } from "../lib/reconcile.ts";
+import { clearForAlone } from "../lib/shrink.ts";
 import { stackValues } from "../lib/stack.ts";
 import { checkedConfig } from "../lib/stackConfig.ts";
 
@@ -54,8 +54,7 @@ export class MoveContext {
       const { refresh } = await reconcile(this.stack);
       const left = await this.#release(await changesOf(this.stack, copy.file));
       remember?.(left);
-      // The server that goes on by itself takes the router's port, which Pulumi would free only at the end.
-      if (stage === 1) await freeRouterPort(this.name);
+      await (stage === 1 ? clearForAlone(this.name) : startStopped(this.stack));
       const { values } = await deploy(this.stack, { refresh, configFile: copy.file });
       return { values, left };
     } finally {

@@ -28,15 +28,16 @@ export const reseed = (stack: string, oldMessages: number): Promise<unknown> =>
   });
 
 /**
- * Has clients write and read through DATABASE_URL while `work` goes on, and a while after it; then compares what they were
+ * Has clients write and read through DATABASE_URL (`direct`: through DATABASE_DIRECT_URL, which every stage has) while `work` goes on, and a while after it; then compares what they were
  * told with what the database has: nothing lost, nothing twice.
  */
 export async function chatDuring<T>(
   stack: string,
-  options: { readonly clients: number; readonly oldMessages: number },
+  options: { readonly clients: number; readonly oldMessages: number; readonly direct?: boolean },
   work: () => Promise<T>,
 ): Promise<{ result: T; report: ChatReport }> {
-  const { DATABASE_URL: url = "" } = await environment(stack, await currentValues(stack));
+  const urls = await environment(stack, await currentValues(stack));
+  const url = urls[options.direct ? "DATABASE_DIRECT_URL" : "DATABASE_URL"] ?? "";
   const load = new ChatLoad(url, options).start();
   expect(await load.progress(100, 30_000)).toBe(true);
   load.mark();
