@@ -1,8 +1,8 @@
 /** Who leads a stack's servers at the moment, as Patroni says. */
-import { spawn } from "node:child_process";
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "./docker.ts";
+import { InContainer } from "./inContainer.ts";
 import { type Step, step } from "./progress.ts";
 import { run } from "./run.ts";
 
@@ -61,7 +61,7 @@ export async function patroni(
   return parseAnswer(stdout);
 }
 
-/** A request that is ready to be sent: for when clients wait, since getting into a container takes a tenth of a second. */
+/** A request that is ready to be sent: for when clients wait. */
 export interface PreparedRequest {
   send(): Promise<PatroniAnswer>;
   /** Gives it up, unsent. */
@@ -74,27 +74,14 @@ export function preparePatroni(
   body: unknown,
   timeoutSeconds: number,
 ): PreparedRequest {
-  const script = 'read -r _ && exec curl "$@"';
-  const child = spawn(
-    "docker",
-    [
-      ...["exec", "--interactive", "--user", "postgres", container, "sh", "-c", script, "sh"],
-      ...curlArguments("POST", path, body, timeoutSeconds),
-    ],
-    { stdio: ["pipe", "pipe", "ignore"] },
-  );
-  let stdout = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (stdout += chunk));
-  // A container that is gone answers nothing.
-  child.stdin.on("error", () => undefined);
-  const ended = new Promise<void>((resolve) => child.on("close", () => resolve()).on("error", () => resolve()));
+  const args = curlArguments("POST", path, body, timeoutSeconds);
+  const curl = new InContainer(container, 'read -r _ && exec curl "$@"', args, "postgres");
   return {
     async send() {
-      child.stdin.end("go\n");
-      await ended;
-      return parseAnswer(stdout);
+      curl.go();
+      return parseAnswer(await curl.output());
     },
-    drop: () => child.stdin.end(),
+    drop: () => curl.drop(),
   };
 }
 

@@ -2,32 +2,38 @@
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type PatroniAnswer, currentPrimary, preparePatroni, settle, superuserSql } from "./cluster.ts";
-import { run } from "./run.ts";
+import { InContainer } from "./inContainer.ts";
 import { PoolPause } from "./pooler.ts";
 import { pendingRestart, restartNode } from "./restart.ts";
-import { awaitRoute } from "./switchover.ts";
 
-/** Ends when another postmaster than now takes connections: Patroni itself looks once a second. */
+/** Says `back` when another postmaster than now takes connections: Patroni itself looks once a second. */
 const RESTARTED = `. /usr/local/bin/cgraph-lib
-pid() { head -n 1 "$PGDATA/postmaster.pid" 2>/dev/null; }
-old=$(pid)
-for _ in $(seq 3000); do
-  new=$(pid)
-  [ -z "$new" ] || [ "$new" = "$old" ] || ! pg_isready -q || exit 0
-  sleep 0.02
+running() { sed -n '1p;8s/ *$//p' "$PGDATA/postmaster.pid" 2>/dev/null | tr '\\n' ' '; }
+old=$(running)
+for _ in $(seq 6000); do
+  now=$(running)
+  case "$now" in
+    "$old") ;;
+    *" ready ") echo back; exit 0 ;;
+  esac
+  sleep 0.01
 done
 exit 1`;
 
 /** Restarts the primary in place; clients of the pools wait. Gives for how long, in milliseconds. */
 async function restartHeld(values: StackValues, primary: NodeOutput): Promise<number> {
   await superuserSql(primary.container, "CHECKPOINT");
+  const router = values.services.find(({ kind }) => kind === "haproxy");
   const request = preparePatroni(primary.container, "/restart", {}, 120);
-  const restarted = run("docker", ["exec", "--user", "postgres", primary.container, "sh", "-c", RESTARTED]);
+  const restarted = new InContainer(primary.container, RESTARTED, [], "postgres");
+  const route = router && new InContainer(router.container, 'exec cgraph-hold-route "$1"', [primary.name]);
   const pools = new PoolPause(values);
   try {
+    await route?.says("held");
     await pools.begin();
   } catch (error) {
     request.drop();
+    route?.drop();
     throw error;
   }
   const answer = request.send();
@@ -39,10 +45,10 @@ async function restartHeld(values: StackValues, primary: NodeOutput): Promise<nu
     return new Promise<never>(() => undefined);
   });
   try {
-    await Promise.race([restarted, refusal]);
-    await Promise.race([awaitRoute(values, primary.name), refusal]);
+    await Promise.race([restarted.says("back"), refusal]);
   } finally {
     await pools.end();
+    route?.drop();
   }
   const given = await answer;
   if (given.status !== 200) throw failed(given);
