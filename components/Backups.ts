@@ -22,11 +22,18 @@ export interface BackupsArgs {
 /** Backups on a schedule: a container beside the server that takes one whenever the newest is too old. */
 export class Backups extends pulumi.ComponentResource {
   readonly containerName: pulumi.Output<string>;
+  /** Volume with figures of the backups, as node_exporter's textfile collector takes them. */
+  readonly figuresVolumeName: pulumi.Output<string>;
 
   constructor(name: string, args: BackupsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:backup:Backups", name, {}, opts);
     const { site, servers, repository } = args;
     const hostname = dockerName(site.stack, "backup");
+    const figures = new docker.Volume(
+      "backup-figures",
+      { name: dockerName(site.stack, "backup-figures"), labels: site.labels },
+      { parent: this },
+    );
     const container = new docker.Container(
       "backup",
       {
@@ -46,6 +53,7 @@ export class Backups extends pulumi.ComponentResource {
             { volumeName: server.runVolumeName, containerPath: `/nodes/${server.name}-run` },
           ]),
           { volumeName: repository.volumeName, containerPath: REPOSITORY_DIRECTORY },
+          { volumeName: figures.name, containerPath: "/var/lib/cgraph-figures" },
         ],
         networkMode: "none",
         destroyGraceSeconds: 30,
@@ -54,6 +62,7 @@ export class Backups extends pulumi.ComponentResource {
       { parent: this, deleteBeforeReplace: true },
     );
     this.containerName = container.name;
+    this.figuresVolumeName = figures.name;
     this.registerOutputs({ containerName: this.containerName });
   }
 }

@@ -1,129 +1,18 @@
-import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
-import * as sns from "@pulumi/aws/sns/index.js";
 import * as pulumi from "@pulumi/pulumi";
-import {
-  type Figure,
-  OWN_NAMESPACE,
-  PERIODS,
-  PERIOD_SECONDS,
-  SEVERITIES,
-  SLOW_BY_SEVERITY,
-  type Severity,
-  type Watch,
-  slowMetric,
-  watchesOf,
-} from "../stacks/aws/alarms.ts";
-import type { AwsPlan } from "../stacks/aws/plan.ts";
-import type { AwsSite } from "./aws/AwsSite.ts";
-import { dashboardBody } from "./aws/dashboard.ts";
-import { databaseCheck } from "./aws/databaseCheck.ts";
-import { awsName } from "./aws/names.ts";
-import type { RdsServer } from "./aws/rdsInstance.ts";
-import { slowStatements } from "./aws/slowStatements.ts";
+import { type CloudWatchArgs, cloudWatch } from "./aws/cloudWatch.ts";
+import { type MonitoringContainersArgs, monitoringContainers } from "./docker/monitoringContainers.ts";
 
-export interface MonitoringArgs {
-  readonly site: AwsSite;
-  readonly plan: AwsPlan;
-  readonly servers: readonly RdsServer[];
-  /** Who hears of alarms by e-mail. */
-  readonly email: string | undefined;
-}
+export type MonitoringArgs = CloudWatchArgs | MonitoringContainersArgs;
 
-const metric = ({ namespace, metric: metricName, dimensions, statistic }: Figure) => ({
-  namespace,
-  metricName,
-  dimensions: { ...dimensions },
-  stat: statistic,
-  period: PERIOD_SECONDS,
-});
+/** What watches a stack and tells people: CloudWatch on AWS; Prometheus, Alertmanager and exporters in Docker. */
+export class Monitoring<Args extends MonitoringArgs> extends pulumi.ComponentResource {
+  readonly place: Args extends CloudWatchArgs ? ReturnType<typeof cloudWatch> : ReturnType<typeof monitoringContainers>;
 
-/** What an alarm looks at: one figure, or an expression over several. */
-function subject(watch: Watch, severity: Severity): Partial<cloudwatch.MetricAlarmArgs> {
-  if ("metric" in watch.of) {
-    const { namespace, metric: metricName, dimensions, statistic } = watch.of;
-    return { namespace, metricName, dimensions: { ...dimensions }, statistic, period: PERIOD_SECONDS };
-  }
-  const { formula, figures } = watch.of[severity];
-  return {
-    metricQueries: [
-      ...Object.entries(figures).map(([id, figure]) => ({ id, metric: metric(figure), returnData: false })),
-      { id: "watched", expression: formula, label: watch.name, returnData: true },
-    ],
-  };
-}
-
-/**
- * Alarms to one topic, warning and critical, for every row of the guide's table; what CloudWatch cannot see comes from a
- * scheduled check, from the poolers, and from counting slow statements in the servers' logs. And a dashboard.
- */
-export class Monitoring extends pulumi.ComponentResource {
-  readonly topicArn: pulumi.Output<string>;
-
-  constructor(name: string, args: MonitoringArgs, opts?: pulumi.ComponentResourceOptions) {
+  constructor(name: string, args: Args, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:monitoring:Monitoring", name, {}, opts);
-    const { site, plan, servers } = args;
-    const child = { parent: this };
-    const topic = new sns.Topic(
-      "alarms",
-      { name: awsName(site.stack, "alarms"), kmsMasterKeyId: "alias/aws/sns" },
-      child,
-    );
-    this.topicArn = topic.arn;
-    if (args.email !== undefined) {
-      new sns.TopicSubscription("alarms-email", { topic: topic.arn, protocol: "email", endpoint: args.email }, child);
-    }
-    databaseCheck(site, servers, this);
-    for (const server of servers) {
-      for (const severity of SEVERITIES) {
-        new cloudwatch.LogMetricFilter(
-          `${server.name}-slow-${severity}`,
-          {
-            name: awsName(site.stack, server.name, "slow", severity),
-            logGroupName: server.logGroupName,
-            pattern: slowStatements(SLOW_BY_SEVERITY[severity]),
-            metricTransformation: {
-              name: slowMetric(`${site.stack}-${server.name}`, severity),
-              namespace: OWN_NAMESPACE,
-              value: "1",
-            },
-          },
-          child,
-        );
-      }
-    }
-    const identifier = (server: string): string => awsName(site.stack, server);
-    for (const watch of watchesOf(site.stack, plan, identifier)) {
-      for (const severity of SEVERITIES) {
-        new cloudwatch.MetricAlarm(
-          `${watch.name}-${severity}`,
-          {
-            name: awsName(site.stack, watch.name, severity),
-            alarmDescription: `${watch.name}: ${watch.description}`,
-            ...subject(watch, severity),
-            evaluationPeriods: PERIODS,
-            comparisonOperator: watch.bad === "above" ? "GreaterThanThreshold" : "LessThanThreshold",
-            threshold: watch[severity],
-            treatMissingData:
-              watch.missing === "well" ? "notBreaching" : severity === "critical" ? "breaching" : "missing",
-            alarmActions: [topic.arn],
-            okActions: [topic.arn],
-          },
-          child,
-        );
-      }
-    }
-    new cloudwatch.Dashboard(
-      "dashboard",
-      {
-        dashboardName: awsName(site.stack),
-        dashboardBody: dashboardBody(
-          site.region,
-          site.stack,
-          plan.nodes.map((node) => ({ name: node.name, identifier: identifier(node.name) })),
-        ),
-      },
-      child,
-    );
-    this.registerOutputs({ topicArn: this.topicArn });
+    const given: MonitoringArgs = args;
+    const place = "target" in given ? cloudWatch(given, this) : monitoringContainers(given, this);
+    this.place = place as typeof this.place;
+    this.registerOutputs(place);
   }
 }

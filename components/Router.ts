@@ -30,6 +30,7 @@ const NOT_STARTED = { start: false, mustRun: false, wait: false } as const;
 /** HAProxy: one place that clients know, whoever is primary: writes there, reads to the replicas that keep up. */
 export class Router extends pulumi.ComponentResource {
   readonly containerName: pulumi.Output<string>;
+  readonly containerId: pulumi.Output<string>;
 
   constructor(name: string, args: RouterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:network:Router", name, {}, opts);
@@ -63,6 +64,7 @@ export class Router extends pulumi.ComponentResource {
       { parent: this, deleteBeforeReplace: true, dependsOn: [files] },
     );
     this.containerName = container.name;
+    this.containerId = container.id;
     this.registerOutputs({ containerName: this.containerName });
   }
 }

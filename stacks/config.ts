@@ -2,6 +2,7 @@ import { UserError } from "../tuning/errors.ts";
 import { POSTGRES_MAJORS, type PostgresMajor } from "../tuning/hardware.ts";
 import { AWS_KEYS, type AwsConfig, readAwsConfig } from "./aws/config.ts";
 import { type ConfigSource, json, oneOf, optional, wholeNumber, wrong } from "./configValues.ts";
+import { type MonitoringConfig, MONITORING_KEYS, readMonitoringConfig } from "./monitoringConfig.ts";
 import { BACKUPS, STAGES, type StageNumber } from "./guide.ts";
 
 export type { ConfigSource } from "./configValues.ts";
@@ -46,6 +47,7 @@ export interface StackConfig {
   readonly backupRetentionDays: number;
   /** Data volumes that are kept, the last one in use; `restore` adds one. Default [1]. */
   readonly dataGenerations: readonly number[];
+  readonly monitoring: MonitoringConfig;
   /** Set by `migrate` for as long as it prepares a move; default none. */
   readonly phase: "none" | "prepare";
   /** What only the target aws reads. */
@@ -73,6 +75,12 @@ export interface Ports {
   readonly pool: number;
   /** `cgraph:cachePort`, default port + 947, so 6379. */
   readonly cache: number;
+  /** `cgraph:prometheusPort`, default port + 3658, so 9090. */
+  readonly prometheus: number;
+  /** `cgraph:alertmanagerPort`, default port + 3661, so 9093. */
+  readonly alertmanager: number;
+  /** `cgraph:grafanaPort`, default port + 3672, so 9104: 3000 would be below the others. */
+  readonly grafana: number;
 }
 
 export const TARGETS = ["docker", "aws"] as const;
@@ -105,21 +113,26 @@ export const KEYS = [
   "backupRetentionDays",
   "dataGenerations",
   "phase",
+  ...MONITORING_KEYS,
   ...AWS_KEYS,
 ] as const;
 
 function ports(source: ConfigSource): Ports {
-  const write = wholeNumber(source, "port", 1024, 64_535, 5432);
+  const write = wholeNumber(source, "port", 1024, 61_800, 5432);
   const beside = (key: string, offset: number): number => wholeNumber(source, key, 1024, 65_535, write + offset);
   const found = {
     write,
     read: beside("readPort", 1),
     pool: beside("poolPort", 1000),
     cache: beside("cachePort", 947),
+    prometheus: beside("prometheusPort", 3658),
+    alertmanager: beside("alertmanagerPort", 3661),
+    grafana: beside("grafanaPort", 3672),
   };
-  if (new Set(Object.values(found)).size < 4) {
+  if (new Set(Object.values(found)).size < Object.keys(found).length) {
+    const said = Object.entries(found).map(([name, port]) => `${name === "write" ? "port" : `${name}Port`} ${port}`);
     throw new UserError(
-      `two ports are the same: port ${found.write}, readPort ${found.read}, poolPort ${found.pool}, cachePort ${found.cache}`,
+      `two ports are the same: ${said.join(", ")}`,
       "give each its own: pulumi config set cgraph:poolPort VALUE",
     );
   }
@@ -187,6 +200,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     backupIntervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),
     backupRetentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
     dataGenerations: generations(source),
+    monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
     aws: readAwsConfig(source, stage),
   };

@@ -42,3 +42,10 @@ export function json(source: ConfigSource, key: string): unknown {
     throw wrong(key, text, "JSON");
   }
 }
+
+/** A text of a certain form, or undefined where the key is absent. `wanted` says which. */
+export function matching(source: ConfigSource, key: string, pattern: RegExp, wanted: string): string | undefined {
+  const text = source(key);
+  if (text !== undefined && !pattern.test(text)) throw wrong(key, text, wanted);
+  return text;
+}

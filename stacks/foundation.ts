@@ -15,7 +15,13 @@ export interface Foundation {
 export function foundation(stack: string, config: StackConfig, topology: Topology): Foundation {
   const { postgresVersion, baseImage } = config;
   const credentials = new Credentials("credentials", { cache: topology.cache !== undefined });
-  const site = new DockerSite("site", { stack, postgresVersion, baseImage, services: config.stage > 1 });
+  const site = new DockerSite("site", {
+    stack,
+    postgresVersion,
+    baseImage,
+    services: config.stage > 1,
+    monitoring: config.monitoring.enabled,
+  });
   const repository = new BackupRepository("backup-repository", {
     site,
     credentials,

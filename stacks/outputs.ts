@@ -23,7 +23,8 @@ export interface NodeOutput {
   readonly dataVolume: string;
 }
 
-export type ServiceKind = "etcd" | "haproxy" | "pgbouncer" | "redis" | "cache-sync";
+export type ServiceKind =
+  "etcd" | "haproxy" | "pgbouncer" | "redis" | "cache-sync" | "prometheus" | "alertmanager" | "exporters" | "grafana";
 
 /** One container beside the servers. */
 export interface ServiceOutput {
@@ -46,6 +47,10 @@ export interface Endpoints {
   /** The pools: cgraph_production writes, cgraph_production_ro reads. */
   readonly pool: Endpoint | null;
   readonly cache: Endpoint | null;
+  /** Who watches. */
+  readonly prometheus: Endpoint | null;
+  readonly alertmanager: Endpoint | null;
+  readonly grafana: Endpoint | null;
 }
 
 /** Plain values of a stack's outputs. */

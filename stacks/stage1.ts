@@ -4,6 +4,7 @@ import type { PostgresServer } from "../components/docker/postgresContainer.ts";
 import { PrimaryDb } from "../components/PrimaryDb.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, foundation } from "./foundation.ts";
+import { type MonitoringOutputs, monitor } from "./monitor.ts";
 import { type StackOutputs, describeNode } from "./outputs.ts";
 import type { PostgresNode, Topology } from "./topology.ts";
 
@@ -28,7 +29,8 @@ export function stage1(stack: string, config: StackConfig, topology: Topology): 
     repository,
     intervalHours: config.backupIntervalHours,
   });
-  return aloneOutputs({ config, node, server, base, backups, notes: topology.notes });
+  const watching = monitor(config, base, { servers: [server], backups }, [backups]);
+  return aloneOutputs({ config, node, server, base, backups, watching, notes: topology.notes });
 }
 
 export interface Alone {
@@ -37,11 +39,12 @@ export interface Alone {
   readonly server: PostgresServer;
   readonly base: Foundation;
   readonly backups: Backups;
+  readonly watching: MonitoringOutputs;
   readonly notes: readonly string[];
 }
 
 /** What a server on its own tells the commands. */
-export function aloneOutputs({ config, node, server, base, backups, notes }: Alone): StackOutputs {
+export function aloneOutputs({ config, node, server, base, backups, watching, notes }: Alone): StackOutputs {
   const { credentials, site } = base;
   const endpoint = { host: "localhost", port: config.ports.write };
   return {
@@ -49,8 +52,8 @@ export function aloneOutputs({ config, node, server, base, backups, notes }: Alo
     target: "docker",
     postgresVersion: config.postgresVersion,
     nodes: [describeNode(node, server, { ...endpoint, image: site.postgresImage.name })],
-    services: [],
-    endpoints: { write: endpoint, read: null, pool: null, cache: null },
+    services: watching.services,
+    endpoints: { write: endpoint, read: null, pool: null, cache: null, ...watching.endpoints },
     pool: null,
     cache: null,
     backupContainer: backups.containerName,

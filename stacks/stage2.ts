@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { Backups } from "../components/Backups.ts";
 import { Cluster, type ClusterArgs } from "../components/docker/cluster.ts";
 import { dockerName } from "../components/docker/names.ts";
+import type { RedisServer } from "../components/docker/redisContainer.ts";
 import { ROUTER } from "../components/docker/haproxyFiles.ts";
 import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
 import { PgBouncerPool } from "../components/PgBouncerPool.ts";
@@ -11,7 +12,8 @@ import { Router } from "../components/Router.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, foundation } from "./foundation.ts";
 import { aloneOutputs } from "./stage1.ts";
-import { type StackOutputs, describeNode, describeService } from "./outputs.ts";
+import { NOT_MONITORED, monitor } from "./monitor.ts";
+import { type ServiceOutput, type StackOutputs, describeNode, describeService } from "./outputs.ts";
 import type { PoolPlan, Topology } from "./topology.ts";
 
 const MiB = 1024 * 1024;
@@ -32,6 +34,8 @@ export interface ReplicatedOptions {
    * stands beside it is there already, the router made but not started.
    */
   readonly before?: Topology | undefined;
+  /** The cache, where the stage has one, and what keeps it in step. */
+  readonly cache?: { readonly server: RedisServer; readonly services: readonly pulumi.Output<ServiceOutput>[] };
 }
 
 /** The servers of stages 2 and 3 and what leads to them. */
@@ -40,7 +44,7 @@ export function replicated(
   config: StackConfig,
   topology: Topology,
   base: Foundation,
-  { slots, before }: ReplicatedOptions,
+  { slots, before, cache }: ReplicatedOptions,
 ): StackOutputs {
   const { nodes, pool } = topology;
   const [first, ...others] = nodes;
@@ -89,8 +93,11 @@ export function replicated(
     intervalHours: config.backupIntervalHours,
   });
   if (before && alone) {
-    return aloneOutputs({ config, node: alone, server: primary.server, base, backups, notes: before.notes });
+    const watching = { services: [], endpoints: NOT_MONITORED };
+    return aloneOutputs({ config, node: alone, server: primary.server, base, backups, watching, notes: before.notes });
   }
+  const parts = { servers, backups, cluster: { router, pool: poolers.pool }, ...(cache && { cache: cache.server }) };
+  const watching = monitor(config, base, parts, [primary, replicas, poolers, router, backups]);
   const local = (port: number) => ({ host: "localhost", port });
   return {
     stage: config.stage,
@@ -109,14 +116,22 @@ export function replicated(
       ...poolers.pool.containerNames.map((container, index) =>
         describeService("pgbouncer", `pgbouncer${index}`, container),
       ),
+      ...(cache?.services ?? []),
+      ...watching.services,
     ],
-    endpoints: { write: local(ports.write), read: local(ports.read), pool: local(ports.pool), cache: null },
+    endpoints: {
+      write: local(ports.write),
+      read: local(ports.read),
+      pool: local(ports.pool),
+      cache: cache ? local(ports.cache) : null,
+      ...watching.endpoints,
+    },
     pool,
-    cache: null,
+    cache: topology.cache ?? null,
     backupContainer: backups.containerName,
     notes: topology.notes,
     passwords: pulumi.secret(pulumi.output(credentials.passwords)),
     backupKey: pulumi.secret(credentials.backupKey),
-    cachePassword: null,
+    cachePassword: cache && credentials.cachePassword ? pulumi.secret(credentials.cachePassword) : null,
   };
 }

@@ -1,4 +1,3 @@
-import * as pulumi from "@pulumi/pulumi";
 import { CACHE_SLOT, CacheSync } from "../components/CacheSync.ts";
 import { CACHE } from "../components/docker/redisContainer.ts";
 import { RedisCache } from "../components/RedisCache.ts";
@@ -13,7 +12,6 @@ export function stage3(stack: string, config: StackConfig, topology: Topology): 
   const base = foundation(stack, config, topology);
   const { cachePassword: password } = base.credentials;
   if (!topology.cache || !password) throw new Error("stage 3 has no cache");
-  const outputs = replicated(stack, config, topology, base, { slots: CACHE_SLOT });
   const cache = new RedisCache("cache", {
     site: base.site,
     password,
@@ -25,19 +23,9 @@ export function stage3(stack: string, config: StackConfig, topology: Topology): 
     { site: base.site, credentials: base.credentials, cachePassword: password },
     { dependsOn: [cache] },
   );
-  return {
-    ...outputs,
-    services: pulumi
-      .all([
-        pulumi.output(outputs.services),
-        describeService("redis", CACHE, cache.server.containerName),
-        describeService("cache-sync", "cache-sync", sync.containerName),
-      ])
-      .apply(([services, ...more]) => [...services, ...more]),
-    endpoints: pulumi
-      .output(outputs.endpoints)
-      .apply((endpoints) => ({ ...endpoints, cache: { host: "localhost", port: config.ports.cache } })),
-    cache: topology.cache,
-    cachePassword: pulumi.secret(password),
-  };
+  const services = [
+    describeService("redis", CACHE, cache.server.containerName),
+    describeService("cache-sync", "cache-sync", sync.containerName),
+  ];
+  return replicated(stack, config, topology, base, { slots: CACHE_SLOT, cache: { server: cache.server, services } });
 }

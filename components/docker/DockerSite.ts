@@ -13,6 +13,8 @@ export interface DockerSiteArgs {
   readonly baseImage: string;
   /** Whether anything beside PostgreSQL runs (stage 2 and up): etcd, HAProxy, PgBouncer, Redis. */
   readonly services: boolean;
+  /** Whether it is watched. */
+  readonly monitoring: boolean;
 }
 
 /** What all containers of a stack share: a network, the images, the volume of the local certificate authority. */
@@ -24,6 +26,7 @@ export class DockerSite extends pulumi.ComponentResource {
   readonly postgresImage: BuiltImage;
   readonly tlsVolumeName: pulumi.Output<string>;
   readonly #servicesImage: BuiltImage | undefined;
+  readonly #monitoringImage: BuiltImage | undefined;
 
   constructor(name: string, args: DockerSiteArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:docker:Site", name, {}, opts);
@@ -45,6 +48,9 @@ export class DockerSite extends pulumi.ComponentResource {
     this.#servicesImage = args.services
       ? buildImage("services", { version: "1", baseImage }, { parent: this })
       : undefined;
+    this.#monitoringImage = args.monitoring
+      ? buildImage("monitoring", { version: "1", baseImage }, { parent: this })
+      : undefined;
     const tls = new docker.Volume(
       "tls",
       { name: dockerName(args.stack, "tls"), labels: this.labels },
@@ -63,5 +69,11 @@ export class DockerSite extends pulumi.ComponentResource {
   get servicesImage(): BuiltImage {
     if (!this.#servicesImage) throw new Error("this site was made without services");
     return this.#servicesImage;
+  }
+
+  /** The image of Prometheus, Alertmanager and the exporters. */
+  get monitoringImage(): BuiltImage {
+    if (!this.#monitoringImage) throw new Error("this site was made without monitoring");
+    return this.#monitoringImage;
   }
 }

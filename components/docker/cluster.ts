@@ -120,4 +120,5 @@ export class Cluster extends pulumi.ComponentResource {
   }
 }
 
-const etcdNames = (members: number): string[] => Array.from({ length: members }, (_, index) => `etcd${index}`);
+/** Members of etcd by their names on the network. */
+export const etcdNames = (members: number): string[] => Array.from({ length: members }, (_, index) => `etcd${index}`);

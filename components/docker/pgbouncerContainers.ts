@@ -18,6 +18,7 @@ export interface PgbouncerContainersArgs {
 /** Where PgBouncers run, one or more. */
 export interface PgbouncerContainers {
   readonly containerNames: readonly pulumi.Output<string>[];
+  readonly containerIds: readonly pulumi.Output<string>[];
 }
 
 /** Names of the poolers on the stack's network. */
@@ -27,7 +28,7 @@ export const poolerNames = (instances: number): string[] =>
 /** PgBouncer in containers, behind the router. */
 export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulumi.Resource): PgbouncerContainers {
   const { site, pool, credentials } = args;
-  const containerNames = poolerNames(pool.instances).map((pooler) => {
+  const containers = poolerNames(pool.instances).map((pooler) => {
     const hostname = dockerName(site.stack, pooler);
     const files = new ConfigFiles(
       `${pooler}-config`,
@@ -71,7 +72,7 @@ export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulum
       },
       { parent, deleteBeforeReplace: true, dependsOn: [files] },
     );
-    return container.name;
+    return container;
   });
-  return { containerNames };
+  return { containerNames: containers.map(({ name }) => name), containerIds: containers.map(({ id }) => id) };
 }

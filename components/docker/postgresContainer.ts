@@ -33,6 +33,7 @@ export interface PostgresContainerArgs {
 export interface PostgresServer {
   readonly name: string;
   readonly containerName: pulumi.Output<string>;
+  readonly containerId: pulumi.Output<string>;
   readonly dataVolumeName: pulumi.Output<string>;
   /** Volume with the server's Unix socket. */
   readonly runVolumeName: pulumi.Output<string>;
@@ -107,5 +108,11 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
     },
     { parent, deleteBeforeReplace: true, dependsOn: [files, ...(cluster ? [cluster] : [])] },
   );
-  return { name: node.name, containerName: container.name, dataVolumeName: data.name, runVolumeName: run.name };
+  return {
+    name: node.name,
+    containerName: container.name,
+    containerId: container.id,
+    dataVolumeName: data.name,
+    runVolumeName: run.name,
+  };
 }

@@ -20,6 +20,7 @@ export interface RedisContainerArgs {
 
 export interface RedisServer {
   readonly containerName: pulumi.Output<string>;
+  readonly containerId: pulumi.Output<string>;
 }
 
 /** Redis in a container: bounded memory, no persistence, TLS, a password. */
@@ -62,5 +63,5 @@ export function redisContainer(args: RedisContainerArgs, parent: pulumi.Resource
     },
     { parent, deleteBeforeReplace: true, dependsOn: [files] },
   );
-  return { containerName: container.name };
+  return { containerName: container.name, containerId: container.id };
 }

@@ -1,5 +1,5 @@
 import { UserError } from "../../tuning/errors.ts";
-import { type ConfigSource, flag, json, oneOf, optional, wrong } from "../configValues.ts";
+import { type ConfigSource, flag, json, matching, oneOf, optional, wrong } from "../configValues.ts";
 import type { StageNumber } from "../guide.ts";
 import { checkCidr, checkNoOverlap } from "./cidr.ts";
 import { RDS_CLASSES, classNamed } from "./classes.ts";
@@ -47,8 +47,6 @@ export interface AwsConfig {
   readonly keepData: boolean;
   /** `cgraph:cacheEngine`: valkey (default) or redis. */
   readonly cacheEngine: "valkey" | "redis";
-  /** `cgraph:alarmEmail`: who hears of alarms; default nobody but the topic's other subscribers. */
-  readonly alarmEmail: string | undefined;
 }
 
 export const AWS_KEYS = [
@@ -68,7 +66,6 @@ export const AWS_KEYS = [
   "accessHost",
   "keepData",
   "cacheEngine",
-  "alarmEmail",
 ] as const;
 
 /** Regions in which RDS for PostgreSQL has the classes of this project's table. */
@@ -86,12 +83,6 @@ function list(source: ConfigSource, key: string): string[] {
     throw wrong(key, source(key) ?? "", 'a list such as ["one", "two"]');
   }
   return value;
-}
-
-function matching(source: ConfigSource, key: string, pattern: RegExp, wanted: string): string | undefined {
-  const text = source(key);
-  if (text !== undefined && !pattern.test(text)) throw wrong(key, text, wanted);
-  return text;
 }
 
 /** gp3's limits on RDS (AWS, "Amazon RDS DB instance storage"). */
@@ -163,6 +154,5 @@ export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConf
     accessHost: flag(source, "accessHost", true),
     keepData: flag(source, "keepData", true),
     cacheEngine: oneOf(source, "cacheEngine", ["valkey", "redis"] as const, "valkey"),
-    alarmEmail: matching(source, "alarmEmail", /^[^@\s]+@[^@\s]+$/, "an e-mail address"),
   };
 }

@@ -67,7 +67,7 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
     plan.cache && cachePassword
       ? new RedisCache("cache", { target: "aws", site, cache: plan.cache, password: cachePassword }, inRegion)
       : undefined;
-  new Monitoring("monitoring", { site, plan, servers, email: aws.alarmEmail }, inRegion);
+  new Monitoring("monitoring", { target: "aws", site, plan, servers, email: config.monitoring.email }, inRegion);
   const cost = costOf(plan);
   return {
     stage: config.stage,

@@ -555,9 +555,9 @@ const watching: readonly Scenario[] = [
   {
     name: "alarm-email",
     stage: 1,
-    changed: "alarmEmail",
+    changed: "alertEmail",
     about: "TopicSubscription alarms-email",
-    change: { config: { alarmEmail: "operator@example.com" } },
+    change: { config: { alertEmail: "operator@example.com" } },
     expected: ADDED,
   },
   {

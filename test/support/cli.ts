@@ -32,7 +32,8 @@ const isFree = (port: number): Promise<boolean> =>
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(20_000, 30_000);
-    if ((await Promise.all([0, 1, 947, 1000].map((offset) => isFree(port + offset)))).every(Boolean)) return port;
+    if ((await Promise.all([0, 1, 947, 1000, 3658, 3661, 3672].map((offset) => isFree(port + offset)))).every(Boolean))
+      return port;
   }
 }
 
@@ -58,5 +59,5 @@ export async function removeStack(stack: string): Promise<void> {
   }
 }
 
-/** A small server: tests are about behaviour, not about the guide's 4 GB. */
-export const SMALL = { maxConnections: "20" } as const;
+/** A small server, and nobody who watches it: tests are about behaviour, not about the guide's 4 GB. */
+export const SMALL = { maxConnections: "20", monitoring: "false" } as const;

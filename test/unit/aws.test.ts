@@ -155,7 +155,7 @@ describe("what AWS would refuse is refused first", () => {
     ["subnets without their VPC", { subnetIds: '["subnet-1", "subnet-2"]' }, "without cgraph:vpcId"],
     ["a version that RDS does not have", { postgresVersion: "12" }, "one of 16, 17"],
     ["backups kept longer than RDS keeps them", { backupRetentionDays: "36" }, "35 days at the most"],
-    ["an address that is none", { alarmEmail: "me" }, "an e-mail address"],
+    ["an address that is none", { alertEmail: "me" }, "an e-mail address"],
   ])("%s", (_, values, words) => {
     expect(() => planAws(config(values))).toThrow(words);
   });

@@ -72,7 +72,8 @@ beforeAll(async () => {
 
 describe("stages 2 and 3 in Docker", () => {
   it("have the guide's servers, pools and cache", () => {
-    expect(containers(2)).toEqual(["backup", "etcd0", "haproxy", "pg0", "pg1", "pgbouncer0"]);
+    const watching = ["alertmanager", "exporters", "prometheus"];
+    expect(containers(2)).toEqual(["backup", "etcd0", "haproxy", "pg0", "pg1", "pgbouncer0", ...watching].sort());
     expect(containers(3)).toEqual(
       [
         "backup",
@@ -86,6 +87,7 @@ describe("stages 2 and 3 in Docker", () => {
         "pgbouncer0",
         "pgbouncer1",
         "redis",
+        ...watching,
       ].sort(),
     );
   });

@@ -1,0 +1,124 @@
+import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
+import * as sns from "@pulumi/aws/sns/index.js";
+import type * as pulumi from "@pulumi/pulumi";
+import {
+  type Figure,
+  OWN_NAMESPACE,
+  PERIODS,
+  PERIOD_SECONDS,
+  SEVERITIES,
+  SLOW_BY_SEVERITY,
+  type Severity,
+  type Watch,
+  slowMetric,
+  watchesOf,
+} from "../../stacks/aws/alarms.ts";
+import type { AwsPlan } from "../../stacks/aws/plan.ts";
+import type { AwsSite } from "./AwsSite.ts";
+import { dashboardBody } from "./dashboard.ts";
+import { databaseCheck } from "./databaseCheck.ts";
+import { awsName } from "./names.ts";
+import type { RdsServer } from "./rdsInstance.ts";
+import { slowStatements } from "./slowStatements.ts";
+
+export interface CloudWatchArgs {
+  readonly target: "aws";
+  readonly site: AwsSite;
+  readonly plan: AwsPlan;
+  readonly servers: readonly RdsServer[];
+  /** Who hears of alarms by e-mail. */
+  readonly email: string | undefined;
+}
+
+const metric = ({ namespace, metric: metricName, dimensions, statistic }: Figure) => ({
+  namespace,
+  metricName,
+  dimensions: { ...dimensions },
+  stat: statistic,
+  period: PERIOD_SECONDS,
+});
+
+/** What an alarm looks at: one figure, or an expression over several. */
+function subject(watch: Watch, severity: Severity): Partial<cloudwatch.MetricAlarmArgs> {
+  if ("metric" in watch.of) {
+    const { namespace, metric: metricName, dimensions, statistic } = watch.of;
+    return { namespace, metricName, dimensions: { ...dimensions }, statistic, period: PERIOD_SECONDS };
+  }
+  const { formula, figures } = watch.of[severity];
+  return {
+    metricQueries: [
+      ...Object.entries(figures).map(([id, figure]) => ({ id, metric: metric(figure), returnData: false })),
+      { id: "watched", expression: formula, label: watch.name, returnData: true },
+    ],
+  };
+}
+
+/**
+ * Alarms to one topic, warning and critical, for every row of the guide's table; what CloudWatch cannot see comes from a
+ * scheduled check, from the poolers, and from counting slow statements in the servers' logs. And a dashboard.
+ */
+export function cloudWatch(args: CloudWatchArgs, parent: pulumi.Resource): { topicArn: pulumi.Output<string> } {
+  const { site, plan, servers } = args;
+  const child = { parent };
+  const topic = new sns.Topic(
+    "alarms",
+    { name: awsName(site.stack, "alarms"), kmsMasterKeyId: "alias/aws/sns" },
+    child,
+  );
+  if (args.email !== undefined) {
+    new sns.TopicSubscription("alarms-email", { topic: topic.arn, protocol: "email", endpoint: args.email }, child);
+  }
+  databaseCheck(site, servers, parent);
+  for (const server of servers) {
+    for (const severity of SEVERITIES) {
+      new cloudwatch.LogMetricFilter(
+        `${server.name}-slow-${severity}`,
+        {
+          name: awsName(site.stack, server.name, "slow", severity),
+          logGroupName: server.logGroupName,
+          pattern: slowStatements(SLOW_BY_SEVERITY[severity]),
+          metricTransformation: {
+            name: slowMetric(`${site.stack}-${server.name}`, severity),
+            namespace: OWN_NAMESPACE,
+            value: "1",
+          },
+        },
+        child,
+      );
+    }
+  }
+  const identifier = (server: string): string => awsName(site.stack, server);
+  for (const watch of watchesOf(site.stack, plan, identifier)) {
+    for (const severity of SEVERITIES) {
+      new cloudwatch.MetricAlarm(
+        `${watch.name}-${severity}`,
+        {
+          name: awsName(site.stack, watch.name, severity),
+          alarmDescription: `${watch.name}: ${watch.description}`,
+          ...subject(watch, severity),
+          evaluationPeriods: PERIODS,
+          comparisonOperator: watch.bad === "above" ? "GreaterThanThreshold" : "LessThanThreshold",
+          threshold: watch[severity],
+          treatMissingData:
+            watch.missing === "well" ? "notBreaching" : severity === "critical" ? "breaching" : "missing",
+          alarmActions: [topic.arn],
+          okActions: [topic.arn],
+        },
+        child,
+      );
+    }
+  }
+  new cloudwatch.Dashboard(
+    "dashboard",
+    {
+      dashboardName: awsName(site.stack),
+      dashboardBody: dashboardBody(
+        site.region,
+        site.stack,
+        plan.nodes.map((node) => ({ name: node.name, identifier: identifier(node.name) })),
+      ),
+    },
+    child,
+  );
+  return { topicArn: topic.arn };
+}

@@ -1,0 +1,111 @@
+/** Alerts about disks, machines, backups, and monitoring itself. */
+import { type Alert, SOON } from "./alert.ts";
+import { guideThresholds } from "./servers.ts";
+
+const AVAILABLE = 'node_filesystem_avail_bytes{volume!=""}';
+export const DISK_USE = `100 * (1 - ${AVAILABLE} / node_filesystem_size_bytes{volume!=""})`;
+export const cpuUse = (window: string): string =>
+  `100 * (1 - avg by (host) (rate(node_cpu_seconds_total{mode="idle"}[${window}])))`;
+export const ioWait = (window: string): string =>
+  `100 * avg by (host) (rate(node_cpu_seconds_total{mode="iowait"}[${window}]))`;
+export const MEMORY_FREE = "100 * node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes";
+
+export const MACHINE_ALERTS: readonly Alert[] = [
+  {
+    id: "disk_usage",
+    title: "Disk usage",
+    unit: "%",
+    bad: "above",
+    thresholds: guideThresholds("disk_usage"),
+    figure: () => DISK_USE,
+    meaning: "a full disk stops PostgreSQL",
+    source: "guide",
+  },
+  {
+    id: "disk_full_soon",
+    title: "Hours until the disk is full",
+    unit: "hours",
+    bad: "below",
+    thresholds: { warning: 24, critical: 4 },
+    // What one byte a second fills takes for ever.
+    figure: ({ trend }) => `${AVAILABLE} / clamp_min(-deriv(${AVAILABLE}[${trend}]), 1) / 3600`,
+    meaning: "at the present growth there is no room left by then",
+    source: "a day is time to act in; a volume grows faster than its percentage shows",
+  },
+  {
+    id: "cpu",
+    title: "CPU",
+    unit: "%",
+    bad: "above",
+    thresholds: { warning: 80, critical: 95 },
+    figure: ({ rate }) => cpuUse(rate),
+    meaning: "statements queue for processors, and all become slower at once",
+    source: "above 80 percent queues grow faster than the load",
+  },
+  {
+    id: "io_wait",
+    title: "Waiting for the disk",
+    unit: "%",
+    bad: "above",
+    thresholds: { warning: 20, critical: 50 },
+    figure: ({ rate }) => ioWait(rate),
+    meaning: "processors have work and wait for the disk",
+    source: "the guide watches it without a number: a fifth of the time is where the disk begins to set the pace",
+  },
+  {
+    id: "memory",
+    title: "Memory available",
+    unit: "%",
+    bad: "below",
+    thresholds: { warning: 10, critical: 5 },
+    figure: () => MEMORY_FREE,
+    meaning: "the kernel ends processes when there is none, PostgreSQL's among them",
+    source: "page cache counts as available: below a tenth there is next to none left",
+  },
+  {
+    id: "exporter_down",
+    title: "Exporter down",
+    unit: "exporters",
+    bad: "above",
+    thresholds: { warning: 0, critical: null },
+    figure: () => "1 - up",
+    holds: SOON,
+    meaning: "what it measures is not watched",
+    source: "an alert that has no figures does not fire",
+  },
+];
+
+/** `intervalHours`: how often a backup is taken. */
+export const backupAlerts = (intervalHours: number): Alert[] => [
+  {
+    id: "archiving_behind",
+    title: "WAL waits to be archived",
+    unit: "s",
+    bad: "above",
+    thresholds: { warning: 300, critical: 1800 },
+    figure: () => "cgraph_archiver_behind_seconds",
+    holds: SOON,
+    meaning: "what has not been archived cannot be restored, and fills the disk",
+    source: "archive_timeout is a minute: five of them are not chance",
+  },
+  {
+    id: "backup_age",
+    title: "Hours since the last backup",
+    unit: "hours",
+    bad: "above",
+    thresholds: { warning: intervalHours * 1.5, critical: intervalHours * 3 },
+    figure: () => "(time() - cgraph_backup_newest_timestamp_seconds) / 3600",
+    meaning: "a restore has more WAL to replay, and the last backup grows old",
+    source: "half an interval late is late; three are a schedule that does not run",
+  },
+  {
+    id: "backup_unverified",
+    title: "Days since a backup was verified",
+    unit: "days",
+    bad: "above",
+    thresholds: { warning: 7, critical: 14 },
+    figure: () => "(time() - cgraph_backup_verified_timestamp_seconds) / 86400",
+    meaning: "nobody knows whether the backups can be restored",
+    source: "a week is how long backups are kept (guide): older ones are gone by then",
+  },
+];
