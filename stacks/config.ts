@@ -47,6 +47,11 @@ export interface StackConfig {
   readonly backupRetentionDays: number;
   /** Data volumes that are kept, the last one in use; `restore` adds one. Default [1]. */
   readonly dataGenerations: readonly number[];
+  /**
+   * Options of Docker's local volume driver for data volumes, `{server}` being the server's name: a disk of their own.
+   * Default none. Of a volume that is there they cannot be changed.
+   */
+  readonly dataVolumeOptions: Readonly<Record<string, string>> | undefined;
   readonly monitoring: MonitoringConfig;
   /** Set by `migrate` for as long as it prepares a move; default none. */
   readonly phase: "none" | "prepare";
@@ -112,6 +117,7 @@ export const KEYS = [
   "backupIntervalHours",
   "backupRetentionDays",
   "dataGenerations",
+  "dataVolumeOptions",
   "phase",
   ...MONITORING_KEYS,
   ...AWS_KEYS,
@@ -139,11 +145,13 @@ function ports(source: ConfigSource): Ports {
   return found;
 }
 
-function settings(source: ConfigSource): Record<string, string> {
-  const value = json(source, "settings") ?? {};
-  const entries = typeof value === "object" && !Array.isArray(value) ? Object.entries(value) : null;
+/** An object of plain values, as text. */
+function texts(source: ConfigSource, key: string, example: string): Record<string, string> | undefined {
+  const value = json(source, key);
+  if (value === undefined) return undefined;
+  const entries = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : null;
   if (!entries?.every(([, v]) => ["string", "number", "boolean"].includes(typeof v))) {
-    throw wrong("settings", source("settings") ?? "", 'an object such as {"work_mem": "32MB"}');
+    throw wrong(key, source(key) ?? "", `an object such as ${example}`);
   }
   return Object.fromEntries(entries.map(([name, v]) => [name, String(v)]));
 }
@@ -195,11 +203,16 @@ export function readConfig(source: ConfigSource): StackConfig {
     },
     cacheMemoryMiB: optional(source, "cacheMemoryMiB", 64, 1_048_576),
     maxConnections: optional(source, "maxConnections", 10, 10_000),
-    settings: settings(source),
+    settings: texts(source, "settings", '{"work_mem": "32MB"}') ?? {},
     baseImage: source("baseImage") ?? "debian:trixie-slim",
     backupIntervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),
     backupRetentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
     dataGenerations: generations(source),
+    dataVolumeOptions: texts(
+      source,
+      "dataVolumeOptions",
+      '{"type": "none", "o": "bind", "device": "/mnt/pg/{server}"}',
+    ),
     monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
     aws: readAwsConfig(source, stage),

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Backups } from "../components/Backups.ts";
+import type { Measured } from "../components/docker/exporters.ts";
 import type { PgbouncerContainers } from "../components/docker/pgbouncerContainers.ts";
 import type { PostgresServer } from "../components/docker/postgresContainer.ts";
 import type { RedisServer } from "../components/docker/redisContainer.ts";
@@ -25,6 +26,9 @@ export interface MonitoringOutputs {
 }
 
 export const NOT_MONITORED: MonitoringOutputs["endpoints"] = { prometheus: null, alertmanager: null, grafana: null };
+
+const measured = (id: pulumi.Input<string>, cpus: number): pulumi.Output<Measured> =>
+  pulumi.output(id).apply((known) => ({ id: known, cpus }));
 
 /** Has a stack watched, where its configuration says so. It begins when the servers are there: they come first. */
 export function monitor(
@@ -55,10 +59,12 @@ export function monitor(
         cache: cache !== undefined,
       },
       containers: {
-        ...Object.fromEntries(servers.map(({ name, containerId }) => [name, containerId])),
-        ...Object.fromEntries(poolers.map((name, index) => [name, cluster?.pool.containerIds[index] ?? ""])),
-        ...(cluster && { haproxy: cluster.router.containerId }),
-        ...(cache && { redis: cache.containerId }),
+        ...Object.fromEntries(servers.map(({ name, containerId, cpus }) => [name, measured(containerId, cpus)])),
+        ...Object.fromEntries(
+          poolers.map((name, index) => [name, measured(cluster?.pool.containerIds[index] ?? "", 1)]),
+        ),
+        ...(cluster && { haproxy: measured(cluster.router.containerId, 1) }),
+        ...(cache && { redis: measured(cache.containerId, 1) }),
       },
       smtpPassword: new pulumi.Config("cgraph").getSecret("alertSmtpPassword"),
     },

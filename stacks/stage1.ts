@@ -21,6 +21,7 @@ export function stage1(stack: string, config: StackConfig, topology: Topology): 
     credentials,
     repository,
     dataGenerations: config.dataGenerations,
+    dataVolumeOptions: config.dataVolumeOptions,
     place: { port: config.ports.write },
   });
   const backups = new Backups("backups", {

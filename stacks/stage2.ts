@@ -50,7 +50,7 @@ export function replicated(
   const [first, ...others] = nodes;
   if (!first || !pool) throw new Error(`stage ${config.stage} has no server or no pool`);
   const { credentials, site, repository } = base;
-  const { postgresVersion, dataGenerations, ports } = config;
+  const { postgresVersion, dataGenerations, dataVolumeOptions, ports } = config;
   const cluster = new Cluster("cluster", {
     site,
     credentials,
@@ -63,7 +63,7 @@ export function replicated(
     slots,
     routerNames: [ROUTER, dockerName(stack, ROUTER)],
   });
-  const common = { site, postgresVersion, credentials, repository, dataGenerations };
+  const common = { site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions };
   const alone = before?.nodes[0];
   const primary = new PrimaryDb(
     "primary",

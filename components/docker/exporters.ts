@@ -88,11 +88,18 @@ function exporters(watched: Watched, secrets: ExporterSecrets): Exporter[] {
   return [...postgres, ...pgbouncer, ...redis, node];
 }
 
-/** exporters.json, which the container's first process reads; holds passwords. `containers`: ids by name. */
+/** A container whose use is shown. */
+export interface Measured {
+  readonly id: string;
+  /** CPUs that it may use. */
+  readonly cpus: number;
+}
+
+/** exporters.json, which the container's first process reads; holds passwords. `containers`: by name. */
 export const exportersJson = (
   watched: Watched,
   secrets: ExporterSecrets,
-  containers: Readonly<Record<string, string>>,
+  containers: Readonly<Record<string, Measured>>,
 ): string =>
   JSON.stringify({
     database: DATABASE,

@@ -12,7 +12,7 @@ import type { Credentials } from "../Credentials.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
-import { EXPORTERS, OWN_PORT, VOLUMES, type Watched, exportersJson, jobsOf } from "./exporters.ts";
+import { EXPORTERS, OWN_PORT, VOLUMES, type Watched, exportersJson, jobsOf, type Measured } from "./exporters.ts";
 import { grafanaContainer } from "./grafanaContainer.ts";
 import { dockerName } from "./names.ts";
 import type { PostgresServer } from "./postgresContainer.ts";
@@ -27,8 +27,8 @@ export interface MonitoringContainersArgs {
   readonly watched: Watched;
   readonly backupIntervalHours: number;
   readonly servers: readonly PostgresServer[];
-  /** Ids of all containers whose use is shown, by name. */
-  readonly containers: Readonly<Record<string, pulumi.Input<string>>>;
+  /** Containers whose use is shown, by name. */
+  readonly containers: Readonly<Record<string, pulumi.Input<Measured>>>;
   readonly repository: BackupRepository;
   readonly backups: Backups;
   /** Secret; for mail. */

@@ -25,6 +25,8 @@ export interface PostgresContainerArgs {
   readonly repository: BackupRepository;
   /** Data volumes that are kept, ascending; the last one is used. */
   readonly dataGenerations: readonly number[];
+  /** Options of the local driver for data volumes; none: where Docker keeps its volumes. */
+  readonly dataVolumeOptions: Readonly<Record<string, string>> | undefined;
   /** The server is one of a cluster under Patroni; or it stands alone and clients reach it by this port of 127.0.0.1. */
   readonly place: { readonly cluster: Cluster } | { readonly port: number };
 }
@@ -34,6 +36,7 @@ export interface PostgresServer {
   readonly name: string;
   readonly containerName: pulumi.Output<string>;
   readonly containerId: pulumi.Output<string>;
+  readonly cpus: number;
   readonly dataVolumeName: pulumi.Output<string>;
   /** Volume with the server's Unix socket. */
   readonly runVolumeName: pulumi.Output<string>;
@@ -43,11 +46,20 @@ export interface PostgresServer {
 export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Resource): PostgresServer {
   const { site, node, place, credentials } = args;
   const hostname = dockerName(site.stack, node.name);
+  const driverOpts =
+    args.dataVolumeOptions &&
+    Object.fromEntries(
+      Object.entries(args.dataVolumeOptions).map(([key, value]) => [key, value.replaceAll("{server}", node.name)]),
+    );
   const volumes = args.dataGenerations.map(
     (generation) =>
       new docker.Volume(
         `${node.name}-data${generation === 1 ? "" : `-${generation}`}`,
-        { name: dataVolumeName(site.stack, node.name, generation), labels: site.labels },
+        {
+          name: dataVolumeName(site.stack, node.name, generation),
+          labels: site.labels,
+          ...(driverOpts && { driver: "local", driverOpts }),
+        },
         { parent, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
       ),
   );
@@ -112,6 +124,7 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
     name: node.name,
     containerName: container.name,
     containerId: container.id,
+    cpus: node.hardware.cpus,
     dataVolumeName: data.name,
     runVolumeName: run.name,
   };

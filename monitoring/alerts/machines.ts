@@ -8,6 +8,11 @@ export const cpuUse = (window: string): string =>
   `100 * (1 - avg by (host) (rate(node_cpu_seconds_total{mode="idle"}[${window}])))`;
 export const ioWait = (window: string): string =>
   `100 * avg by (host) (rate(node_cpu_seconds_total{mode="iowait"}[${window}]))`;
+/** Of what each server may use. */
+export const serverCpu = (window: string): string =>
+  `100 * rate(cgraph_container_cpu_seconds_total{container=~"pg[0-9]+"}[${window}]) / on (container) cgraph_container_cpus`;
+export const SERVER_MEMORY =
+  '100 * cgraph_container_memory_bytes{container=~"pg[0-9]+"} / cgraph_container_memory_limit_bytes';
 export const MEMORY_FREE = "100 * node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes";
 
 export const MACHINE_ALERTS: readonly Alert[] = [
@@ -34,13 +39,23 @@ export const MACHINE_ALERTS: readonly Alert[] = [
   },
   {
     id: "cpu",
-    title: "CPU",
+    title: "CPU of a server",
     unit: "%",
     bad: "above",
     thresholds: { warning: 80, critical: 95 },
-    figure: ({ rate }) => cpuUse(rate),
+    figure: ({ rate }) => serverCpu(rate),
     meaning: "statements queue for processors, and all become slower at once",
     source: "above 80 percent queues grow faster than the load",
+  },
+  {
+    id: "memory",
+    title: "Memory of a server",
+    unit: "%",
+    bad: "above",
+    thresholds: { warning: 90, critical: 97 },
+    figure: () => SERVER_MEMORY,
+    meaning: "at its limit the kernel ends one of its processes, and PostgreSQL restarts all of them",
+    source: "what can be dropped is not counted: a tenth is what a few large sorts take",
   },
   {
     id: "io_wait",
@@ -53,8 +68,8 @@ export const MACHINE_ALERTS: readonly Alert[] = [
     source: "the guide watches it without a number: a fifth of the time is where the disk begins to set the pace",
   },
   {
-    id: "memory",
-    title: "Memory available",
+    id: "host_memory",
+    title: "Memory available on the host",
     unit: "%",
     bad: "below",
     thresholds: { warning: 10, critical: 5 },
