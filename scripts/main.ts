@@ -3,6 +3,7 @@ import { enableCompileCache } from "node:module";
 import { Command, CommanderError } from "commander";
 import { EXIT, type ExitCode, UserError } from "../tuning/errors.ts";
 import { DEFAULT_STACK, checkStackName } from "./lib/stackFiles.ts";
+import { type Run, addLookCommands } from "./lookCommands.ts";
 
 enableCompileCache();
 
@@ -12,9 +13,6 @@ const program = new Command("cgraph-db")
   .showHelpAfterError("(cgraph-db --help lists commands and options)")
   .exitOverride()
   .addHelpText("after", "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 refused as unsafe.");
-
-/** A command: its exit code where it has one of its own (0 otherwise). */
-type Run = (...args: never[]) => Promise<unknown>;
 
 /** Runs a command's code and takes its exit code. */
 const runs =
@@ -202,6 +200,8 @@ command("import", "Make a PostgreSQL database from elsewhere the stack's own (do
 command("prune", "Delete the data volumes that restores have left behind")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/prune.ts")).prune));
+
+addLookCommands(program, command, runs);
 
 const secrets = program.command("secrets").description("What must be kept in a safe place");
 secrets

@@ -27,11 +27,7 @@ export interface Source {
   readonly password: string | undefined;
 }
 
-const wrong = (problem: string): UserError =>
-  new UserError(
-    problem,
-    "give --from postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or leave the password to PGPASSWORD",
-  );
+const PLACE = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE";
 
 /** The password of a passfile's first line that fits; undefined where none does. */
 export function passfilePassword(
@@ -49,21 +45,27 @@ export function passfilePassword(
   return undefined;
 }
 
-/** Takes a URL apart. Throws a UserError (wrong use) where it is no URL of a PostgreSQL database. */
-export function parseSource(text: string, environment: Readonly<Record<string, string | undefined>>): Source {
+/** Takes the URL that an option gave apart. Throws a UserError (wrong use) where it is no URL of a PostgreSQL database. */
+export function parseSource(
+  text: string,
+  environment: Readonly<Record<string, string | undefined>>,
+  option = "--from",
+): Source {
+  const wrong = (problem: string): UserError =>
+    new UserError(`${option} ${problem}`, `give ${option} ${PLACE}, or leave the password to PGPASSWORD`);
   let url: URL;
   try {
     url = new URL(text);
   } catch {
     // The text may hold a password: it is not repeated.
-    throw wrong("--from is not a URL");
+    throw wrong("is not a URL");
   }
-  if (!["postgresql:", "postgres:"].includes(url.protocol)) throw wrong(`--from begins with ${url.protocol}//`);
+  if (!["postgresql:", "postgres:"].includes(url.protocol)) throw wrong(`begins with ${url.protocol}//`);
   const decode = (part: string): string => {
     try {
       return decodeURIComponent(part);
     } catch {
-      throw wrong("--from has a % that encodes nothing: write %25 for it");
+      throw wrong("has a % that encodes nothing: write %25 for it");
     }
   };
   const [host, user, database] = [
@@ -71,17 +73,18 @@ export function parseSource(text: string, environment: Readonly<Record<string, s
     decode(url.username),
     decode(url.pathname.slice(1)),
   ];
-  if (host === "") throw wrong("--from names no host");
-  if (user === "") throw wrong("--from names no user");
-  if (database === "" || database.includes("/")) throw wrong("--from names no database");
+  if (host === "") throw wrong("names no host");
+  if (user === "") throw wrong("names no user");
+  if (database === "" || database.includes("/")) throw wrong("names no database");
   const place = { host: decode(host), port: Number(url.port || "5432"), user, database };
   const parameters: Record<string, string> = {};
   const files: Record<string, string> = {};
   let fromFile: string | undefined;
   for (const [name, value] of url.searchParams) {
-    if (!PARAMETERS.includes(name)) throw wrong(`--from has a parameter that import does not know: ${name}`);
+    if (!PARAMETERS.includes(name)) throw wrong(`has a parameter that is not known here: ${name}`);
     const isFile = (FILE_PARAMETERS as readonly string[]).includes(name) || name === "passfile";
-    if (isFile && value !== "system" && !existsSync(value)) throw wrong(`the file of ${name} does not exist: ${value}`);
+    if (isFile && value !== "system" && !existsSync(value))
+      throw wrong(`names a file for ${name} that does not exist: ${value}`);
     if (name === "passfile") fromFile = passfilePassword(readFileSync(value, "utf8"), place);
     else if (isFile && value !== "system") files[name] = value;
     else if (name !== "application_name") parameters[name] = value;

@@ -37,8 +37,8 @@ describe("a source's URL", () => {
     ["postgresql://a/b", "names no user"],
     ["postgresql://me@a", "names no database"],
     ["postgresql://me:50%@a/b", "% that encodes nothing"],
-    ["postgresql://me@a/b?target_session_attrs=any", "does not know: target_session_attrs"],
-    ["postgresql://me@a/b?sslrootcert=/no/such", "does not exist: /no/such"],
+    ["postgresql://me@a/b?target_session_attrs=any", "is not known here: target_session_attrs"],
+    ["postgresql://me@a/b?sslrootcert=/no/such", "that does not exist: /no/such"],
   ])("%s is refused", (url, words) => {
     expect(() => parseSource(url, {})).toThrow(words);
   });
