@@ -66,4 +66,13 @@ export function addLookCommands(
     .option("--write", "also a statement that writes: it runs, and is rolled back")
     .option("--timeout <seconds>", "give up after so long", "30")
     .action(runs(async () => (await import("./commands/explain.ts")).explain));
+
+  command("assess", "Which stage fits, which limit is met first and when, what the next stage takes (docs/assess.md)")
+    .option("--url <url>", URL_OPTION)
+    .option("--prometheus <url>", "ask this Prometheus as well")
+    .option("--days <n>", "so far back in Prometheus", "180")
+    .option("--seconds <n>", "watch the load for so long", "5")
+    .option("--markdown", "print Markdown, for an issue")
+    .option("--html <file>", "write a page with pictures into this file")
+    .action(runs(async () => (await import("./commands/assess.ts")).assess));
 }

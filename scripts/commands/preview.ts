@@ -1,5 +1,3 @@
-import { existsSync, statSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
 import { type Found, type MoveReport, moveReport } from "../../migration/report.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
@@ -7,7 +5,6 @@ import { allowReplacing } from "../lib/allow.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { costOfConfig, planOf } from "../lib/plan.ts";
 import { print, printJson, terminalWidth } from "../lib/print.ts";
-import { note } from "../lib/progress.ts";
 import { findDrift, gatherDrift } from "../lib/drift.ts";
 import { openStack, plannedValues } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
@@ -15,6 +12,7 @@ import { readState } from "../lib/state.ts";
 import { checkTarget, targetOf } from "../lib/target.ts";
 import { tellAws } from "../report/aws.ts";
 import { tellDocker } from "../report/docker.ts";
+import { checkPage, writePage } from "../report/pageFile.ts";
 import { renderTerminal } from "../report/terminal.ts";
 import { adoptDockerContext } from "../setup/engine.ts";
 
@@ -93,21 +91,4 @@ export async function showReport(flags: FormFlags, report: MoveReport): Promise<
   else if (flags.markdown === true) print((await import("../report/markdown.ts")).renderMarkdown(report));
   else print(renderTerminal(report, terminalWidth()));
   return report.verdict === "unsafe" ? EXIT.refused : EXIT.done;
-}
-
-/** Before Pulumi plans: a page that cannot be written should not be found out afterwards. */
-function checkPage(file: string): void {
-  const folder = dirname(resolve(file));
-  if (existsSync(folder) && statSync(folder).isDirectory()) return;
-  throw new UserError(`there is no folder ${folder} for the page`, "make it, or name another file: --html FILE");
-}
-
-function writePage(file: string, page: string): void {
-  try {
-    writeFileSync(file, page);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new UserError(`the page cannot be written: ${why}`, "name another file: --html FILE", EXIT.failed);
-  }
-  note(`  page: ${file}`);
 }

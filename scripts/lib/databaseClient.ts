@@ -149,7 +149,11 @@ export async function withDatabase<T>(
 }
 
 /** How long a query that only looks may take, and wait for a lock that a schema change holds. */
-const LOOK = { statementSeconds: 15, lockSeconds: 2 } as const;
+export interface LookBounds {
+  readonly statementSeconds: number;
+  readonly lockSeconds: number;
+}
+const LOOK: LookBounds = { statementSeconds: 15, lockSeconds: 2 };
 
 /**
  * Looks at a database within one read-only transaction, with bounds on how long each query may take: settings of the
@@ -169,10 +173,7 @@ export async function looking<T>(client: Client, work: (client: Client) => Promi
 }
 
 /** Why a query that only looks has failed. */
-function explainLook(
-  error: unknown,
-  { statementSeconds, lockSeconds }: { statementSeconds: number; lockSeconds: number },
-) {
+function explainLook(error: unknown, { statementSeconds, lockSeconds }: LookBounds): unknown {
   const { code, message } = error as Failure;
   if (code === "57014") {
     return new UserError(

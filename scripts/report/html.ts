@@ -5,7 +5,7 @@ import type { PlannedStep } from "../../migration/moves.ts";
 import { allowingFlags } from "../lib/allow.ts";
 import { bytes } from "../lib/print.ts";
 import { escapeHtml as e } from "./escape.ts";
-import { PAGE_STYLE } from "./pageStyle.ts";
+import { list, page, section } from "./page.ts";
 import { topologySvg } from "./topologySvg.ts";
 import {
   PRICES_NOTE,
@@ -20,9 +20,6 @@ import {
   whyOf,
 } from "./words.ts";
 
-const section = (title: string, content: string): string => `<section><h2>${title}</h2>${content}</section>`;
-const list = (name: string, items: readonly string[]): string =>
-  `<ul class="${name}">${items.map((item) => `<li>${item}</li>`).join("")}</ul>`;
 const percent = (share: number): string => `${(share * 100).toFixed(3)}%`;
 
 function facts(report: MoveReport): string {
@@ -176,13 +173,7 @@ function costTable(report: MoveReport): string {
 export function renderHtml(report: MoveReport): string {
   const { stack, target, verdict, meaning, notes } = report;
   const title = `Stack ${stack}: ${fromTo(report)}`;
-  return [
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-    // Nothing is loaded and nothing runs, whatever a name has in it.
-    `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">`,
-    '<meta name="viewport" content="width=device-width, initial-scale=1">',
-    `<title>${e(title)}</title><style>${PAGE_STYLE}\n</style></head><body>`,
-    `<header><h1>${e(title).replace(/ → /g, "&nbsp;→&nbsp;")}</h1><p class="soft">preview, on ${target === "aws" ? "AWS" : "Docker"}</p></header>`,
+  return page(title, `preview, on ${target === "aws" ? "AWS" : "Docker"}`, [
     `<div class="verdict ${verdict}"><b>${verdict}</b><p>${e(meaning)}</p></div>`,
     facts(report),
     warnings(report),
@@ -192,6 +183,5 @@ export function renderHtml(report: MoveReport): string {
     driftTable(report),
     costTable(report),
     ...(notes.length > 0 ? [section("Notes", list("notes", notes.map(e)))] : []),
-    "</body></html>\n",
-  ].join("\n");
+  ]);
 }

@@ -21,7 +21,7 @@ const code = (text: string): string =>
   text === "" ? "" : `\`${text.replace(/[`\n\r]/g, "'").replaceAll("|", "\\|")}\``;
 
 const row = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
-const table = (heading: readonly string[], rows: readonly (readonly string[])[]): string =>
+export const markdownTable = (heading: readonly string[], rows: readonly (readonly string[])[]): string =>
   [row(heading), row(heading.map(() => "---")), ...rows.map(row)].join("\n");
 const e = escapeMarkdown;
 
@@ -30,7 +30,7 @@ function details(title: string, content: string): string {
 }
 
 function stepsTable({ steps }: MoveReport): string {
-  return table(
+  return markdownTable(
     ["step", "does", "clients", "pause", "takes about", "way back"],
     steps.map((one) => [
       code(one.id),
@@ -44,7 +44,7 @@ function stepsTable({ steps }: MoveReport): string {
 }
 
 function changesTable(report: MoveReport): string {
-  return table(
+  return markdownTable(
     ["what happens", "resource", "type", "holds data", "clients", "why"],
     sorted(report.changes).map((one) => [
       one.loss === "none" ? one.happens : `**${one.happens}**`,
@@ -59,7 +59,7 @@ function changesTable(report: MoveReport): string {
 
 function costTable(report: MoveReport): string {
   const { cost, costNow, differenceUsdPerMonth } = report;
-  return table(
+  return markdownTable(
     ["part", "what", "now", "a month"],
     [
       ...costRows(report).map((one) => [e(one.part), e(one.what), money(one.now), money(one.then)]),
@@ -91,7 +91,7 @@ export function renderMarkdown(report: MoveReport): string {
       : []),
     details(
       "Before and after",
-      table(
+      markdownTable(
         ["", "before", "after"],
         differencesOf(report.before, report.after).map((one) => [
           e(one.part),
@@ -103,7 +103,7 @@ export function renderMarkdown(report: MoveReport): string {
     ...(drift && drift.length > 0
       ? [
           `**Drift**: what runs differs from the stack's state in ${drift.length === 1 ? "one place" : `${drift.length} places`}`,
-          table(
+          markdownTable(
             ["where", "what", "expected", "found", "what to do"],
             drift.map((one) => [e(one.where), e(one.what), e(one.expected), e(one.found), code(one.remedy)]),
           ),

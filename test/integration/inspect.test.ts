@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../scripts/lib/paths.ts";
+import type { AssessReport } from "../../assess/report.ts";
+import { keptFile } from "../../scripts/assess/kept.ts";
 import { currentPrimary, settle } from "../../scripts/lib/cluster.ts";
 import type { RunResult } from "../../scripts/lib/run.ts";
 import type { IndexReport } from "../../scripts/inspect/indexes.ts";
@@ -389,12 +391,25 @@ describe("a stack of stage 2", () => {
     });
   });
 
+  it("is assessed with what Docker and the pools say, and remembers it", async () => {
+    const report = await json<AssessReport>("assess", "--seconds", "1");
+    expect(report).toMatchObject({ target: "docker", isCGraph: true, verdict: { stage: 1, presentStage: 2 } });
+    const values = Object.fromEntries(report.values.map(({ metric, value }) => [metric, value]));
+    for (const metric of ["cpuShare", "memoryShare", "diskShare", "connectionShare", "poolShare"]) {
+      expect(values[metric], metric).toBeGreaterThanOrEqual(0);
+      expect(values[metric], metric).toBeLessThan(2);
+    }
+    expect(values["users"]).toBe(2000);
+    expect(report.next?.stage).toBe(3);
+    expect(readFileSync(keptFile({ stack }), "utf8")).toContain('"users":2000');
+  });
+
   it("explains as the application, whose rights count", async () => {
     const read = file("stack.sql", "SELECT count(*) FROM users");
     expect(await cgraphOk("explain", read, "--stack", stack)).toContain("actual time");
     const drop = file("stack-write.sql", "DELETE FROM users");
     expect(await cgraph(["explain", drop, "--stack", stack, "--write", "--role", "cgraph_readonly"])).toMatchObject({
-      code: 3,
+      code: 1,
     });
     await cgraphOk("explain", drop, "--stack", stack, "--write");
     const env = await json<Record<string, string>>("env");
