@@ -1,5 +1,6 @@
 /** What is looked at: the guide's table and its key metrics, each with the limits that it has and where they come from. */
-import { ALERTS, GUIDE, type Origin, type Range, STAGES, type StageNumber } from "../stacks/guide.ts";
+import { everyAlert } from "../monitoring/alerts/index.ts";
+import { GUIDE, type Range, STAGES, type StageNumber } from "../stacks/guide.ts";
 
 /** What the guide's table bounds stage by stage. */
 export const GROWING = ["users", "databaseBytes", "messagesPerMonth"] as const;
@@ -29,7 +30,8 @@ interface Bounds {
   readonly bad: "above" | "below";
   readonly warning: number;
   readonly critical: number;
-  readonly origin: Origin;
+  /** Why these: the guide, or a reason. */
+  readonly source: string;
 }
 
 export interface MetricFacts {
@@ -39,23 +41,19 @@ export interface MetricFacts {
   readonly bounds: Bounds | null;
 }
 
-/** The guide's alarm of a metric, in our units. */
-function guideAlarm(metric: string): Bounds {
-  const found = ALERTS.value.find((one) => one.metric === metric);
-  if (!found) throw new Error(`the guide has no alarm ${metric}`);
-  const scale = found.unit === "percent" ? 0.01 : 1;
+/** From where on an alert rings (monitoring/alerts), in our units: what is judged here is what people are told of there. */
+function alarm(id: string): Bounds {
+  const found = everyAlert().find((one) => one.id === id);
+  if (!found) throw new Error(`there is no alert ${id}`);
+  const scale = found.unit === "%" ? 0.01 : 1;
+  const { warning, critical } = found.thresholds;
   return {
     bad: found.bad,
-    warning: found.warning * scale,
-    critical: found.critical * scale,
-    origin: ALERTS.origin,
+    warning: (warning ?? NaN) * scale,
+    critical: (critical ?? NaN) * scale,
+    source: found.source,
   };
 }
-
-const ours = (warning: number, critical: number, reason: string): Bounds => ({
-  ...{ bad: "above", warning, critical },
-  origin: { from: "ours", reason },
-});
 
 export const METRICS: Readonly<Record<Metric, MetricFacts>> = {
   users: { title: "users", unit: "count", bounds: null },
@@ -64,27 +62,27 @@ export const METRICS: Readonly<Record<Metric, MetricFacts>> = {
   queriesPerSecond: { title: "queries a second", unit: "perSecond", bounds: null },
   meanMs: { title: "mean query time", unit: "ms", bounds: null },
   p95Ms: { title: "p95 of query time", unit: "ms", bounds: null },
-  p99Ms: { title: "p99 of query time", unit: "ms", bounds: guideAlarm("query_duration_p99") },
+  p99Ms: { title: "p99 of query time", unit: "ms", bounds: alarm("query_duration_p99") },
   cpuShare: {
     title: "CPU",
     unit: "share",
-    bounds: ours(0.7, 0.9, "above 70 % queries begin to queue, and a failover brings a replica's reads as well"),
+    bounds: alarm("cpu"),
   },
   memoryShare: {
     title: "memory",
     unit: "share",
-    bounds: ours(0.85, 0.95, "tuning leaves a tenth free for what it cannot foresee"),
+    bounds: alarm("memory"),
   },
-  connectionShare: { title: "connections", unit: "share", bounds: guideAlarm("connection_utilization") },
-  poolShare: { title: "pool", unit: "share", bounds: guideAlarm("connection_utilization") },
+  connectionShare: { title: "connections", unit: "share", bounds: alarm("connection_utilization") },
+  poolShare: { title: "pool", unit: "share", bounds: alarm("pool_use") },
   ioWaitShare: {
     title: "waiting for the disk",
     unit: "share",
-    bounds: ours(0.1, 0.3, "with a tenth of the time at the disk the data no longer fits the memory"),
+    bounds: alarm("io_wait"),
   },
-  diskShare: { title: "disk", unit: "share", bounds: guideAlarm("disk_usage") },
-  cacheHitRatio: { title: "pages found in memory", unit: "share", bounds: guideAlarm("cache_hit_ratio") },
-  deadRows: { title: "dead rows", unit: "count", bounds: guideAlarm("dead_tuples") },
+  diskShare: { title: "disk", unit: "share", bounds: alarm("disk_usage") },
+  cacheHitRatio: { title: "pages found in memory", unit: "share", bounds: alarm("cache_hit_ratio") },
+  deadRows: { title: "dead rows", unit: "count", bounds: alarm("dead_tuples") },
 };
 
 const GB = 1e9;

@@ -69,7 +69,7 @@ export function addLookCommands(
 
   command("assess", "Which stage fits, which limit is met first and when, what the next stage takes (docs/assess.md)")
     .option("--url <url>", URL_OPTION)
-    .option("--prometheus <url>", "ask this Prometheus as well")
+    .option("--prometheus <url>", "ask this Prometheus as well; default: the stack's own")
     .option("--days <n>", "so far back in Prometheus", "180")
     .option("--seconds <n>", "watch the load for so long", "5")
     .option("--markdown", "print Markdown, for an issue")

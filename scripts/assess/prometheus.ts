@@ -73,7 +73,7 @@ export async function readPrometheus(
   );
   for (const { metric, series } of found) {
     if (!series) {
-      findings.lacks(metric, "Prometheus has no such metric");
+      findings.lacks(metric, "Prometheus has none either");
       continue;
     }
     const source = "Prometheus";

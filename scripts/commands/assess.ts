@@ -63,6 +63,27 @@ async function readMachine(values: AnyStackValues | undefined, findings: Finding
   for (const metric of ["cpuShare", "memoryShare", "diskShare", "poolShare"] as const) findings.lacks(metric, why);
 }
 
+/** The Prometheus that was named must answer; a stack's own may be down. */
+async function askPrometheus(
+  { prometheus }: AssessFlags,
+  values: AnyStackValues | undefined,
+  asked: Parameters<typeof readPrometheus>[1],
+  findings: Findings,
+): Promise<void> {
+  const own = values?.target === "docker" ? values.endpoints.prometheus : null;
+  const address = prometheus ?? (own ? `http://${own.host}:${own.port}` : undefined);
+  if (address === undefined) return;
+  await step("ask Prometheus", async () => {
+    try {
+      await readPrometheus(address, asked, findings);
+    } catch (error) {
+      if (prometheus !== undefined || !(error instanceof UserError)) throw error;
+      findings.notes.push(`the stack's own Prometheus was not asked: ${error.message}`);
+    }
+    return { value: undefined, done: `${findings.histories.length} histories` };
+  });
+}
+
 async function read(flags: AssessFlags, now: number, findings: Findings) {
   const [days, seconds] = [wholeNumber("days", flags.days, MOST_DAYS), wholeNumber("seconds", flags.seconds, 600)];
   const values = flags.url === undefined ? await knownStackValues(flags.stack) : undefined;
@@ -89,13 +110,7 @@ async function read(flags: AssessFlags, now: number, findings: Findings) {
     for (const metric of ["users", "messagesPerMonth"] as const) findings.lacks(metric, "there is no table messages");
   }
   if (facts.isReplica) findings.notes.push("this is a replica: it bears its own load, not the primary's");
-  const { prometheus } = flags;
-  if (prometheus !== undefined) {
-    await step("ask Prometheus", async () => {
-      await readPrometheus(prometheus, { database: facts.name, days, now }, findings);
-      return { value: undefined, done: `${findings.histories.length} histories` };
-    });
-  }
+  await askPrometheus(flags, values, { database: facts.name, days, now }, findings);
   return { values, facts, isCGraph };
 }
 

@@ -401,6 +401,9 @@ describe("a stack of stage 2", () => {
     }
     expect(values["users"]).toBe(2000);
     expect(report.next?.stage).toBe(3);
+    // Its own Prometheus has answered, and understood every expression.
+    expect(report.notes).toEqual([]);
+    expect(report.values.find(({ metric }) => metric === "databaseBytes")?.how).toBe("Prometheus");
     expect(readFileSync(keptFile({ stack }), "utf8")).toContain('"users":2000');
   });
 

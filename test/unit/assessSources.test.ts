@@ -232,7 +232,7 @@ describe("a report", () => {
     ...{ now: NOW, subject: "stack dev", target: "docker", presentStage: 1, isCGraph: true, assumed: [], notes: [] },
     values: [
       { metric: "users", value: 5_340, how: "public.users, counted" },
-      { metric: "cpuShare", value: 0.95, how: "docker stats" },
+      { metric: "cpuShare", value: 0.97, how: "docker stats" },
     ],
     histories: [{ metric: "users", source: "public.users", samples }],
     missing: [
@@ -247,7 +247,7 @@ describe("a report", () => {
     const { summary, next, missing } = reportOf(findings());
     expect(summary[0]).toBe("Stage 1 is right.");
     expect(summary[1]).toMatch(/^Met first: users, 10 K, on 2027-07-\d\d \(/);
-    expect(summary.join(" ")).toContain("Critical now: CPU 95 %");
+    expect(summary.join(" ")).toContain("Critical now: CPU 97 %");
     expect(next).toMatchObject({ stage: 2, servers: 2 });
     // What was measured in the end is not missing.
     expect(missing.map(({ metric }) => metric)).toEqual(["p99Ms"]);
