@@ -127,28 +127,36 @@ describe("monitoring of stage 3", () => {
   });
 
   it("asks everything that there is to ask", async () => {
-    await eventually("everything is asked", async () => {
-      const down = (await query("up == 0")).map(({ metric }) => metric["job"]);
-      expect(down).toEqual([]);
-      expect((await query("up")).length).toBe(3 + 2 + 1 + 1 + 3 + 1 + 1 + 1);
-      return true;
-    }, 30_000);
+    await eventually(
+      "everything is asked",
+      async () => {
+        const down = (await query("up == 0")).map(({ metric }) => metric["job"]);
+        expect(down).toEqual([]);
+        expect((await query("up")).length).toBe(3 + 2 + 1 + 1 + 3 + 1 + 1 + 1);
+        return true;
+      },
+      30_000,
+    );
   });
 
   it("has figures for every panel, under load", async () => {
     const load = new ChatLoad(urls["DATABASE_URL"] ?? "", { clients: 6, oldMessages: 2000 }).start();
     try {
-      await eventually("every panel has figures", async () => {
-        const empty: string[] = [];
-        for (const { title, lines } of panelsOf({ replicas: true, pool: true, cache: true })) {
-          for (const line of lines) {
-            const found = await query(line.query(windowsOf(PACE).rate));
-            if (!found.some(({ value }) => Number.isFinite(Number(value[1])))) empty.push(`${title}: ${line.legend}`);
+      await eventually(
+        "every panel has figures",
+        async () => {
+          const empty: string[] = [];
+          for (const { title, lines } of panelsOf({ replicas: true, pool: true, cache: true })) {
+            for (const line of lines) {
+              const found = await query(line.query(windowsOf(PACE).rate));
+              if (!found.some(({ value }) => Number.isFinite(Number(value[1])))) empty.push(`${title}: ${line.legend}`);
+            }
           }
-        }
-        expect(empty).toEqual([]);
-        return true;
-      }, 60_000);
+          expect(empty).toEqual([]);
+          return true;
+        },
+        60_000,
+      );
     } finally {
       await load.stop();
     }
