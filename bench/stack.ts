@@ -25,7 +25,8 @@ export async function withStack<T>(options: BenchStackOptions, work: (stack: Ben
   process.once("SIGINT", interrupt);
   process.once("SIGTERM", interrupt);
   try {
-    await setConfig(name, options.config ?? {});
+    // Nothing beside what is measured.
+    await setConfig(name, { monitoring: "false", ...options.config });
     const port = String(await freePort());
     const began = performance.now();
     await cgraphOk("up", "--stack", name, "--stage", String(options.stage), "--port", port, "--no-install");

@@ -3,6 +3,7 @@ import { EXIT, type ExitCode } from "../../tuning/errors.ts";
 import { type CacheState, cacheState } from "../lib/cacheState.ts";
 import { type Member, clusterMembers, isCluster, isLeader, isServing } from "../lib/cluster.ts";
 import { containerStates } from "../lib/docker.ts";
+import { type FiringAlert, firingAlerts } from "../lib/firingAlerts.ts";
 import { type PoolState, poolStates } from "../lib/pooler.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
 import { type Lag, replicationLag } from "../lib/replication.ts";
@@ -40,12 +41,13 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
   }
   const services = [...values.services, { name: "backup", kind: "backup", container: values.backupContainer }];
   const containers = [...values.nodes, ...services].map(({ container }) => container);
-  const [states, members, lags, pools, cache] = await Promise.all([
+  const [states, members, lags, pools, cache, alerts] = await Promise.all([
     containerStates(containers),
     isCluster(values) ? clusterMembers(values).catch(() => []) : undefined,
     isCluster(values) ? replicationLag(values).catch(() => []) : [],
     poolStates(values),
     cacheState(values),
+    firingAlerts(values),
   ]);
   const health = (container: string): string => {
     const state = states.find((one) => one.name === container);
@@ -69,14 +71,32 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
       endpoints: values.endpoints,
       pools,
       cache,
+      alerts,
       backups,
       notes: values.notes,
     });
   } else {
     printStatus(flags.stack, values, nodes, others, pools, cache);
+    printAlerts(values, alerts);
   }
   const well = [...nodes, ...others].every(({ state }) => state === "healthy" || state === "running");
   return well && nodes.some(({ role }) => role === "primary") ? EXIT.done : EXIT.failed;
+}
+
+function printAlerts(values: StackValues, alerts: readonly FiringAlert[] | null): void {
+  const { prometheus, alertmanager, grafana } = values.endpoints;
+  if (!prometheus) return;
+  const places = { Prometheus: prometheus, Alertmanager: alertmanager, Grafana: grafana };
+  for (const [name, place] of Object.entries(places)) if (place) print(`${name}: http://${place.host}:${place.port}`);
+  if (alerts === null) print("alerts: unknown, Prometheus does not answer");
+  else if (alerts.length === 0) print("alerts: none");
+  else
+    print(
+      table([
+        ["alert", "severity", "what", "runbook"],
+        ...alerts.map((a) => [a.name, a.severity, a.summary, a.runbook]),
+      ]),
+    );
 }
 
 function printStatus(

@@ -55,7 +55,7 @@ async function underLoad(event: () => Promise<unknown>, withinMs = 40_000) {
 }
 
 beforeAll(async () => {
-  await setConfig(stack, { maxConnections: "100" });
+  await setConfig(stack, { maxConnections: "100", monitoring: "false" });
   await up("--port", String(await freePort()));
   await refresh();
   await cgraphOk("schema", "apply", "--stack", stack);

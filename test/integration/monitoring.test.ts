@@ -5,14 +5,16 @@ import { ChatLoad } from "../../bench/chatLoad.ts";
 import { alertsOf } from "../../monitoring/alerts/index.ts";
 import { alertName, runbookOf } from "../../monitoring/alerts/alert.ts";
 import { panelsOf } from "../../monitoring/panels.ts";
-import { windowsOf } from "../../monitoring/rules.ts";
+import { rulesFile, windowsOf } from "../../monitoring/rules.ts";
 import { docker } from "../../scripts/lib/docker.ts";
+import { run } from "../../scripts/lib/run.ts";
 import { environment } from "../../scripts/lib/connection.ts";
 import { dockerName } from "../../components/docker/names.ts";
 import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { type AlertReceiver, alertReceiver } from "../support/alertReceiver.ts";
 import { currentValues, reseed } from "../support/chat.ts";
 import { cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { ruleTests } from "../support/ruleCases.ts";
 import { eventually } from "../support/eventually.ts";
 
 /** What only a machine that nobody else uses can show. */
@@ -124,6 +126,24 @@ describe("monitoring of stage 3", () => {
       docker(["exec", container(name), ...command]);
     expect(await check("prometheus", "promtool", "check", "config", "/etc/cgraph/prometheus.yml")).toContain("SUCCESS");
     expect(await check("alertmanager", "amtool", "check-config", "/etc/cgraph/alertmanager.yml")).toContain("SUCCESS");
+  });
+
+  it("has rules that fire when they should, and only then", async () => {
+    const alerts = alertsOf({ replicas: 2, pool: true, cache: true, backupIntervalHours: 24 }, {});
+    const folder = "/tmp/rules";
+    const write = async (file: string, content: string): Promise<void> => {
+      const { code, stderr } = await run(
+        "docker",
+        ["exec", "--interactive", container("prometheus"), "sh", "-c", `mkdir -p ${folder} && cat >${folder}/${file}`],
+        { input: content },
+      );
+      expect(code, stderr).toBe(0);
+    };
+    await write("rules.yml", rulesFile(alerts, { intervalSeconds: 15 }));
+    await write("tests.yml", ruleTests(alerts, "rules.yml"));
+    const command = ["exec", container("prometheus"), "promtool", "test", "rules", `${folder}/tests.yml`];
+    const { code, stdout, stderr } = await run("docker", command);
+    expect(code, stdout + stderr).toBe(0);
   });
 
   it("asks everything that there is to ask", async () => {

@@ -35,7 +35,7 @@ async function sql<T extends pg.QueryResultRow>(text: string): Promise<T[]> {
 }
 
 beforeAll(async () => {
-  await setConfig(stack, { maxConnections: "60" });
+  await setConfig(stack, { maxConnections: "60", monitoring: "false" });
   await cgraphOk("up", "--stack", stack, "--no-install", "--port", String(await freePort()));
   await sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS i");
 });

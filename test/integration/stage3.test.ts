@@ -48,7 +48,7 @@ const crash = async (name: string): Promise<void> => {
 };
 
 beforeAll(async () => {
-  await setConfig(stack, { maxConnections: "150", cacheMemoryMiB: "64" });
+  await setConfig(stack, { maxConnections: "150", cacheMemoryMiB: "64", monitoring: "false" });
   await cgraphOk("up", "--stack", stack, "--stage", "3", "--port", String(await freePort()), "--no-install");
   env = JSON.parse(await cgraphOk("env", "--stack", stack, "--json")) as Record<string, string>;
   values = await stackValues(await openStack(stack));
