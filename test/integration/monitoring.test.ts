@@ -379,7 +379,7 @@ describe("alerts about servers", { timeout: 400_000 }, () => {
       () =>
         inServer(
           "pg2",
-          `(timeout 90 python3 -c 'import time; held = bytearray(${Math.floor(limit * 0.92)}); time.sleep(90)' >/dev/null 2>&1 &)`,
+          `(timeout 90 python3 -c 'import time; held = bytearray(${Math.floor(limit * 0.86)}); time.sleep(90)' >/dev/null 2>&1 &)`,
         ),
       () => inServer("pg2", "pkill -f bytearray || true"),
     );

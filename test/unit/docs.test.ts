@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ROOT } from "../../scripts/lib/paths.ts";
+import { everyAlert } from "../../monitoring/alerts/index.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { alarmCount } from "../../stacks/aws/alarms.ts";
 import { costOf, totalCost } from "../../stacks/aws/cost.ts";
@@ -49,5 +50,16 @@ describe("docs/aws.md", () => {
       expect(text).toContain(node?.class.name);
       expect(text).toContain(`${node?.storageGiB} GiB`);
     });
+  });
+});
+
+describe("docs/monitoring.md", () => {
+  it("has every alert, with why and where its thresholds come from", () => {
+    const rows = read("docs/monitoring.md")
+      .split("\n")
+      .filter((line) => /^\| `/.test(line))
+      .map(cells);
+    const said = rows.map(([first, , , meaning, source]) => [/`(.*)`/.exec(first ?? "")?.[1], meaning, source]);
+    expect(said).toEqual(everyAlert().map(({ id, meaning, source }) => [id, meaning, source]));
   });
 });
