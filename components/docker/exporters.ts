@@ -45,7 +45,7 @@ function exporters(watched: Watched, secrets: ExporterSecrets): Exporter[] {
       "--log.level=error",
     ],
     environment: {
-      DATA_SOURCE_URI: `${node}:5432/${DATABASE}?${verified}&application_name=postgres_exporter`,
+      DATA_SOURCE_URI: `${node}:5432/${DATABASE}?${verified}&connect_timeout=2&application_name=postgres_exporter`,
       DATA_SOURCE_USER: ROLE,
       DATA_SOURCE_PASS: secrets.monitor,
     },

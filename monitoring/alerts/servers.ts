@@ -68,7 +68,8 @@ export const SERVER_ALERTS: readonly Alert[] = [
     unit: "servers",
     bad: "above",
     thresholds: { warning: null, critical: 0 },
-    figure: () => "1 - pg_up",
+    // Of a server whose container is gone the exporter may not answer in time.
+    figure: () => '(1 - pg_up) or (1 - up{job="postgresql"})',
     holds: SOON,
     meaning: "a PostgreSQL server takes no connections",
     source: "a replica that is down leaves nothing to fail over to; a primary that is down writes nothing",
