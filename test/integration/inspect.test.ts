@@ -311,7 +311,7 @@ describe("a stack of stage 2", () => {
     JSON.parse(await cgraphOk(...args, "--stack", stack, "--json")) as T;
 
   beforeAll(async () => {
-    await setConfig(stack, { stage: "2", maxConnections: "60", monitoring: "false" });
+    await setConfig(stack, { stage: "2", maxConnections: "60" });
     await cgraphOk("up", "--stack", stack, "--no-install", "--port", String(await freePort()));
     await cgraphOk("schema", "apply", "--stack", stack);
     await settle(await currentValues(stack));

@@ -35,8 +35,8 @@ const of =
     [`${metric}{${label}}`]: String(value),
     [`${size}{${label}}`]: String(limit),
   });
-const disk = of("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 1000, 'volume="pg0-data"');
-const shrinking = of("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 1e6, 'volume="pg0-data"');
+const disk = of("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 1e9, 'volume="pg0-data"');
+const shrinking = of("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 1e6, 'volume="pg1-data"');
 const cpu = of("cgraph_container_cpu_seconds_total", "cgraph_container_cpus", 2, 'container="pg0"');
 const memory = of("cgraph_container_memory_bytes", "cgraph_container_memory_limit_bytes", 100, 'container="pg0"');
 const pool = of(
@@ -82,8 +82,8 @@ export const CASES: Readonly<Record<string, Case>> = {
   pool_use: { well: pool(69), warning: pool(75), critical: pool(95) },
   pool_wait: one('pgbouncer_pools_client_maxwait_seconds{pooler="pgbouncer0",database="cgraph_production"}', 0, 2, 11),
   cache_down: one('redis_up{cache="redis"}', 1, 0),
-  disk_usage: { well: disk(310), warning: disk(250), critical: disk(100) },
-  disk_full_soon: { well: shrinking(5e5), warning: shrinking("900000-200"), critical: shrinking("900000-800") },
+  disk_usage: { well: disk(31e7), warning: disk(25e7), critical: disk(1e8) },
+  disk_full_soon: { well: shrinking(9e5), warning: shrinking("900000-200"), critical: shrinking("900000-800") },
   cpu: { well: cpu("0+20"), warning: cpu("0+26"), critical: cpu("0+29") },
   memory: { well: memory(89), warning: memory(92), critical: memory(98) },
   host_memory: { well: host(11), warning: host(9), critical: host(4) },
@@ -103,26 +103,32 @@ const LOOKS = 480;
 const values = (notation: string): string =>
   `${notation.slice(1).search(/[+-]/) < 0 ? `${notation}+0` : notation}x${LOOKS}`;
 
-/** The input of `promtool test rules`: of every alert one series where all is well, and one for each severity. */
+/**
+ * The input of `promtool test rules`: all alerts at once, their series being each other's strangers. Once all is well,
+ * once everything is bad enough for a warning, once for a critical alert.
+ */
 export function ruleTests(alerts: readonly Alert[], rulesFile: string): string {
-  const tests = alerts.flatMap(({ id, thresholds }) => {
-    const made = CASES[id];
-    if (!made) throw new Error(`there is no case for ${id}`);
-    const test = (series: Series | undefined, firing: Severity | undefined) => {
-      if (!series) throw new Error(`the case of ${id} has nothing for ${firing}`);
-      return {
-        name: `${id} ${firing ?? "well"}`,
-        interval: "15s",
-        input_series: Object.entries(series).map(([name, text]) => ({ series: name, values: values(text) })),
-        promql_expr_test: (firing === undefined ? SEVERITIES : [firing]).map((severity) => ({
+  const test = (level: "well" | Severity) => {
+    const concerned = alerts.filter(({ thresholds }) => level === "well" || thresholds[level] !== null);
+    const series = concerned.flatMap(({ id }) => {
+      const made = CASES[id]?.[level];
+      if (!made) throw new Error(`${id} has no case for ${level}`);
+      return Object.entries(made);
+    });
+    const severities = level === "well" ? SEVERITIES : [level];
+    return {
+      name: level,
+      interval: "15s",
+      input_series: series.map(([name, text]) => ({ series: name, values: values(text) })),
+      promql_expr_test: concerned.flatMap(({ id }) =>
+        severities.map((severity) => ({
           expr: `count(ALERTS{alertname="${alertName(id)}",severity="${severity}",alertstate="firing"}) or vector(0)`,
           eval_time: "2h",
-          exp_samples: [{ value: firing === undefined ? 0 : 1, labels: "{}" }],
+          exp_samples: [{ value: level === "well" ? 0 : 1, labels: "{}" }],
         })),
-      };
+      ),
     };
-    const firing = SEVERITIES.filter((severity) => thresholds[severity] !== null);
-    return [test(made.well, undefined), ...firing.map((severity) => test(made[severity], severity))];
-  });
+  };
+  const tests = (["well", ...SEVERITIES] as const).map(test);
   return JSON.stringify({ rule_files: [rulesFile], evaluation_interval: "15s", tests });
 }
