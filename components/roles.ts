@@ -77,7 +77,7 @@ export const ROLES = [
 export const MEMBERSHIPS: Readonly<Record<string, readonly string[]>> = { cgraph_monitor: ["pg_monitor"] };
 
 /** Extensions of the application's database; those of `scheduled` where pg_cron is loaded. */
-export const EXTENSIONS = { always: ["pg_stat_statements"], scheduled: ["pg_cron", "pg_partman"] } as const;
+export const EXTENSIONS = { always: ["pg_stat_statements", "hypopg"], scheduled: ["pg_cron", "pg_partman"] } as const;
 
 export type RoleName = (typeof ROLES)[number]["name"];
 export const ROLE_NAMES: readonly RoleName[] = ROLES.map((role) => role.name);
@@ -114,12 +114,16 @@ GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean), pg_catal
 SET synchronous_commit = local;
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+-- Index advice is proven by it (doctor); it writes nothing.
+CREATE EXTENSION IF NOT EXISTS hypopg;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO ${OWNER};
 GRANT USAGE ON SCHEMA public TO cgraph, cgraph_readonly, cgraph_monitor;
 ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph;
 ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO cgraph;
 ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly;
+ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT ON SEQUENCES TO cgraph_readonly;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO cgraph_readonly;
 CREATE SCHEMA IF NOT EXISTS cgraph_pool;
 CREATE OR REPLACE FUNCTION cgraph_pool.user_lookup(name text) RETURNS TABLE (username text, password text)
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$

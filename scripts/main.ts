@@ -197,6 +197,14 @@ command("import", "Make a PostgreSQL database from elsewhere the stack's own (do
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/import.ts")).importDatabase));
 
+command("doctor", "Say what ails a database, and which statements mend it; changes nothing (docs/doctor.md)")
+  .option("--url <url>", "any PostgreSQL database instead of the stack's; the password may be left to PGPASSWORD")
+  .option("--replica-url <url>", "with --url: a replica, whose use of indexes counts too; can be repeated", collect, [])
+  .option("--cpus <n>", "with --url: the server's CPUs, to compare its settings with what tuning derives")
+  .option("--memory <MiB>", "with --url: its memory")
+  .option("--markdown", "print Markdown, for an issue or a pull request")
+  .action(runs(async () => (await import("./commands/doctor.ts")).doctor));
+
 command("prune", "Delete the data volumes that restores have left behind")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/prune.ts")).prune));

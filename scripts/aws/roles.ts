@@ -37,6 +37,11 @@ ALTER ROLE ${CHECK_ROLE} SET statement_timeout = '10s';
 GRANT rds_iam TO ${CHECK_ROLE};
 GRANT pg_monitor TO cgraph_monitor, ${CHECK_ROLE};
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+-- Index advice is proven by it (doctor), which does without where the server does not have it.
+DO $$ BEGIN
+  CREATE EXTENSION IF NOT EXISTS hypopg;
+EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN NULL;
+END $$;
 GRANT ${OWNER} TO CURRENT_USER;
 DO $$ BEGIN
   IF (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '${DATABASE}') <> '${OWNER}' THEN
@@ -54,6 +59,7 @@ GRANT USAGE ON SCHEMA public TO cgraph, cgraph_readonly, cgraph_monitor, ${CHECK
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO cgraph;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON SEQUENCES TO cgraph_readonly;
 RESET ROLE;
 DO $$ BEGIN
   IF current_setting('shared_preload_libraries') ~ 'pg_cron' THEN

@@ -1,5 +1,7 @@
 /** What commands print on standard output: text for people, or JSON for programs. */
 
+export { bytes } from "../../tuning/words.ts";
+
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
@@ -19,14 +21,6 @@ export function table(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join("\n");
-}
-
-/** Bytes as people read them: `1.5 GiB`. */
-export function bytes(count: number): string {
-  const units = ["B", "kiB", "MiB", "GiB", "TiB"];
-  const power = Math.min(Math.floor(Math.log2(Math.max(count, 1)) / 10), units.length - 1);
-  const value = count / 1024 ** power;
-  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
 }
 
 /** Lines are broken for a terminal; what is piped stays whole, for whoever looks for words in it. */

@@ -2,14 +2,9 @@
 import type { MoveReport, ReportChange } from "../../migration/report.ts";
 import type { PlannedStep } from "../../migration/moves.ts";
 import { PRICES_AS_OF } from "../../stacks/aws/classes.ts";
-import { bytes } from "../lib/print.ts";
+import { bytes, duration } from "../../tuning/words.ts";
 
-export function duration(seconds: number): string {
-  if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 120 ? `${minutes} min` : `${Number((minutes / 60).toFixed(1))} h`;
-}
+export { duration };
 
 export const usd = (amount: number): string => `$${amount.toFixed(2)}`;
 export const signedUsd = (amount: number): string => `${amount < 0 ? "-" : "+"}${usd(Math.abs(amount))}`;

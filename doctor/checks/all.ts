@@ -1,0 +1,43 @@
+/** Every check that is one query and a judgement. Missing indexes are advice, which takes more (advice/). */
+import type { Check } from "../check.ts";
+import { archiverCheck } from "./archiver.ts";
+import { backupVerificationCheck, diskCheck } from "./backups.ts";
+import { indexBloatCheck, tableBloatCheck } from "./bloat.ts";
+import { cacheHitCheck } from "./cache.ts";
+import { connectionsCheck, poolSumCheck } from "./connections.ts";
+import { duplicateIndexCheck, invalidIndexCheck, unusedIndexCheck } from "./indexes.ts";
+import { partitionCheck } from "./partitions.ts";
+import { replicationLagCheck, replicationSlotCheck } from "./replication.ts";
+import { sequenceCheck } from "./sequences.ts";
+import { idleInTransactionCheck, lockWaitCheck, longTransactionCheck } from "./sessions.ts";
+import { settingCheck } from "./settings.ts";
+import { nPlusOneCheck, slowQueryCheck } from "./statements.ts";
+import { deadTuplesCheck, primaryKeyCheck } from "./tables.ts";
+import { transactionIdCheck } from "./transactionId.ts";
+
+export const ALL_CHECKS: readonly Check[] = [
+  transactionIdCheck,
+  archiverCheck,
+  replicationSlotCheck,
+  replicationLagCheck,
+  connectionsCheck,
+  poolSumCheck,
+  lockWaitCheck,
+  longTransactionCheck,
+  idleInTransactionCheck,
+  slowQueryCheck,
+  nPlusOneCheck,
+  unusedIndexCheck,
+  duplicateIndexCheck,
+  invalidIndexCheck,
+  tableBloatCheck,
+  indexBloatCheck,
+  deadTuplesCheck,
+  cacheHitCheck,
+  sequenceCheck,
+  primaryKeyCheck,
+  partitionCheck,
+  settingCheck,
+  backupVerificationCheck,
+  diskCheck,
+];

@@ -1,0 +1,169 @@
+/** Connections of the doctor: read only, patient for seconds at most, and known by their name. */
+import { readFileSync } from "node:fs";
+import pg from "pg";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { type Source, publicUrl } from "../import/source.ts";
+
+export const APPLICATION = "cgraph-db doctor";
+
+const STATEMENT_TIMEOUT_MS = 3000;
+/** Nobody is to queue behind a lock that we wait for. */
+const LOCK_TIMEOUT_MS = 200;
+const CONNECT_MS = 10_000;
+
+const LIMITS = { statement_timeout: String(STATEMENT_TIMEOUT_MS), lock_timeout: String(LOCK_TIMEOUT_MS) };
+/** For our own queries: times as texts that we can read, names of PostgreSQL's own only, no compiler, no helpers. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  ...LIMITS,
+  search_path: "pg_catalog",
+  timezone: "UTC",
+  datestyle: "ISO",
+  jit: "off",
+  max_parallel_workers_per_gather: "0",
+};
+
+/** The same where a process of psql asks, as libpq's PGOPTIONS. */
+export const PSQL_OPTIONS = Object.entries({ ...SETTINGS, default_transaction_read_only: "on" })
+  .map(([name, value]) => `-c ${name}=${value}`)
+  .join(" ");
+
+/** SET LOCAL: a pooler may give the connection to somebody else afterwards. */
+const setLocal = (settings: Readonly<Record<string, string>>): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `SET LOCAL ${name} = ${value === "" ? "''" : value}`)
+    .join("; ");
+
+/** Somebody who answers queries of one value. */
+export interface Asker {
+  /** Runs one SELECT of one row with one JSON value, in a read-only transaction of its own. Rejects where it fails. */
+  ask(select: string): Promise<unknown>;
+}
+
+/** A connection of our own. */
+export class Session implements Asker {
+  readonly #client: pg.Client;
+
+  constructor(client: pg.Client) {
+    this.#client = client;
+    // A broken connection is told by the query that was under way.
+    client.on("error", () => undefined);
+  }
+
+  async ask(select: string): Promise<unknown> {
+    return this.#within(async () => {
+      const text = `BEGIN READ ONLY; ${setLocal(SETTINGS)}; ${select}; COMMIT`;
+      const results = (await this.#client.query(text)) as unknown as pg.QueryResult<Record<string, unknown>>[];
+      const row = results.find(({ command }) => command === "SELECT")?.rows[0];
+      return row && Object.values(row)[0];
+    });
+  }
+
+  /** Runs queries with the server's own settings in one read-only transaction, which is rolled back. */
+  async transaction<T>(searchPath: string, work: (query: Query) => Promise<T>): Promise<T> {
+    return this.#within(async () => {
+      await this.#client.query(`BEGIN READ ONLY; ${setLocal({ ...LIMITS, search_path: searchPath })}`);
+      const value = await work(async (text) => {
+        // One statement only, whatever stands in it.
+        const config = { text, queryMode: "extended" } as pg.QueryConfig;
+        return (await this.#client.query<Record<string, unknown>>(config)).rows;
+      });
+      await this.#client.query("ROLLBACK");
+      return value;
+    });
+  }
+
+  async #within<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      // A connection that is gone is told by what failed.
+      await this.#client.query("ROLLBACK").catch(() => undefined);
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#client.end().catch(() => undefined);
+  }
+}
+
+export type Query = (text: string) => Promise<Record<string, unknown>[]>;
+
+type Tls = NonNullable<pg.ClientConfig["ssl"]>;
+
+/** TLS as libpq understands sslmode; without one it is used where the server has it, and nothing is verified. */
+function tlsOf({ parameters, files }: Source): Tls {
+  const mode = parameters["sslmode"] ?? "prefer";
+  if (mode === "disable") return false;
+  const read = (file: string | undefined): string | undefined =>
+    file === undefined ? undefined : readFileSync(file, "utf8");
+  const [ca, cert, key] = [read(files["sslrootcert"]), read(files["sslcert"]), read(files["sslkey"])];
+  const own = { ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) };
+  if (mode === "verify-full") return { ...own, ...(ca !== undefined && { ca }) };
+  if (ca === undefined && mode !== "verify-ca") return { ...own, rejectUnauthorized: false };
+  return { ...own, ...(ca !== undefined && { ca }), checkServerIdentity: () => undefined };
+}
+
+/** Why a connection failed, as a person can act on it. */
+export function connectError(place: string, user: string, error: unknown): UserError {
+  const { code = "", message } = error as { code?: string; message: string };
+  const failed = (problem: string, remedy: string): UserError => new UserError(problem, remedy, EXIT.failed);
+  if (code === "28P01" || /password/i.test(message)) {
+    return failed(
+      `${place} refuses ${user}: wrong or missing password`,
+      "give it in PGPASSWORD, by passfile in the URL, or in ~/.pgpass",
+    );
+  }
+  if (code.startsWith("28") || code === "42501") {
+    return failed(
+      `${place} refuses ${user}: ${message}`,
+      "let this role in (pg_hba.conf, GRANT CONNECT), or give another",
+    );
+  }
+  if (code === "3D000") return failed(`${place}: ${message}`, "give the URL of a database that is there");
+  if (code === "53300") return failed(`${place}: ${message}`, "a role in pg_use_reserved_connections still gets in");
+  if (/certificate|altnames|self.signed/i.test(message)) {
+    return failed(
+      `${place}: its certificate is not trusted: ${message}`,
+      "give sslrootcert in the URL, or another sslmode",
+    );
+  }
+  return failed(
+    `${place} cannot be reached: ${message || code}`,
+    "check host, port and whether the server runs and listens there",
+  );
+}
+
+async function open(config: pg.ClientConfig): Promise<pg.Client> {
+  const client = new pg.Client({ connectionTimeoutMillis: CONNECT_MS, application_name: APPLICATION, ...config });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    await client.end().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Connects to a URL's database. Throws a UserError that says what is in the way. */
+export async function connectTo(source: Source): Promise<Session> {
+  const { host, port, user, database, password, parameters } = source;
+  const timeoutSeconds = Number(parameters["connect_timeout"] ?? 0);
+  const config: pg.ClientConfig = {
+    ...{ host, port, user, database },
+    ...(password !== undefined && { password }),
+    ...(timeoutSeconds > 0 && { connectionTimeoutMillis: timeoutSeconds * 1000 }),
+  };
+  const ssl = tlsOf(source);
+  const isOptional = ["prefer", "allow"].includes(parameters["sslmode"] ?? "prefer");
+  try {
+    const client = await open({ ...config, ssl: host.startsWith("/") ? false : ssl }).catch((error: unknown) => {
+      if (!isOptional || !/does not support SSL/.test(String(error))) throw error;
+      return open({ ...config, ssl: false });
+    });
+    return new Session(client);
+  } catch (error) {
+    throw connectError(publicUrl({ ...source, parameters: {}, files: {} }), user, error);
+  }
+}
