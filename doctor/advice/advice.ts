@@ -68,6 +68,26 @@ export function candidatesOf(
   });
 }
 
+/** Whether a statement does not read the table from start to end any more, by its plan or, without one, by its text. */
+function isServed(statement: Statement, plan: Explained | undefined, table: TableScanRow): boolean {
+  if (plan) return sequentialScans(plan, [table]).length === 0;
+  const reads = readsOf(tokenize(statement.text)).filter((read) => isOf(table, read));
+  return reads.every((read) => read.predicates.length > 0 && candidateFor(table, read) === undefined);
+}
+
+/** Tables whose statements are all served by now: what was counted before an index was there is no news. */
+export const servedTables = (
+  statements: readonly Statement[],
+  planOf: (statement: Statement) => Explained | undefined,
+  tables: readonly TableScanRow[],
+): string[] =>
+  tables
+    .filter((table) => {
+      const readers = readersOf(statements, [table]);
+      return readers.length > 0 && readers.every((one) => isServed(one, planOf(one), table));
+    })
+    .map(({ table }) => table);
+
 /** Wishes of all statements: those that a longer index serves too become part of it. */
 export function merged(wishes: readonly Wish[]): Wish[] {
   const longestFirst = [...wishes].sort((a, b) => b.candidate.parts.length - a.candidate.parts.length);

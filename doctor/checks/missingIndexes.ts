@@ -67,14 +67,19 @@ function tableFinding(table: TableScanRow, facts: Facts): Finding {
   });
 }
 
-/** One finding for each index that is worth it, and one for each table that asks for one in no way that is understood. */
+/**
+ * One finding for each index that is worth it, and one for each table that asks for one in no way that is understood.
+ * `served`: tables whose statements have their indexes by now.
+ */
 export function missingIndexFindings(
   rows: readonly TableScanRow[],
   advice: readonly Advice[],
+  served: readonly string[],
   facts: Facts,
 ): Finding[] {
   const rest = scannedTables(rows, facts).filter(
-    (table) => !advice.some(({ candidate }) => candidate.table.table === table.table) && table.scans > table.indexScans,
+    ({ table, scans, indexScans }) =>
+      scans > indexScans && !served.includes(table) && !advice.some((one) => one.candidate.table.table === table),
   );
   return [...advice.map((one) => adviceFinding(one, facts)), ...rest.map((table) => tableFinding(table, facts))];
 }

@@ -10,8 +10,9 @@ export interface PartitionedRow {
   readonly table: string;
   readonly schema: string;
   readonly name: string;
-  /** date, timestamp …, or another type of the column by whose ranges it is partitioned. */
-  readonly keyType: string;
+  /** The column by whose ranges it is partitioned, quoted, and its type; null: an expression. */
+  readonly key: string | null;
+  readonly keyType: string | null;
   readonly partitions: readonly {
     /** Quoted, with its schema. */
     readonly name: string;
@@ -28,7 +29,7 @@ const partitioned: Query<PartitionedRow> = {
   asked: "monitor",
   needs: [],
   sql: (facts) => `SELECT ${qualified("n", "c")} AS table, n.nspname AS schema, c.relname AS name,
-      (SELECT a.atttypid::regtype::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = p.partattrs[0]) AS "keyType",
+      quote_ident(k.attname) AS key, k.atttypid::regtype::text AS "keyType",
       ${asJson(`SELECT ${qualified("ln", "l")} AS name, pg_get_expr(l.relpartbound, l.oid) AS bounds,
           greatest(l.reltuples, pg_stat_get_live_tuples(l.oid), 0)::float8 AS rows
         FROM pg_inherits i JOIN pg_class l ON l.oid = i.inhrelid JOIN pg_namespace ln ON ln.oid = l.relnamespace
@@ -36,6 +37,7 @@ const partitioned: Query<PartitionedRow> = {
       (SELECT quote_ident(m.nspname) || '.' || quote_ident(f.proname) FROM pg_proc f JOIN pg_namespace m ON m.oid = f.pronamespace
         WHERE m.nspname = 'cgraph_partitions' AND f.proname = 'maintain_' || c.relname) AS procedure
     FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = p.partattrs[0]
     WHERE p.partstrat = 'r' AND p.partnatts = 1 AND ${ofApplication(facts)}`,
 };
 
@@ -149,19 +151,21 @@ function defaultFinding(row: PartitionedRow, facts: Facts): Finding[] {
       check: "partition",
       severity: "warning",
       subject: stray.name,
-      says: `the default partition of ${row.table} holds about ${count(stray.rows)} rows: no other one was there for them`,
+      says: `the default partition of ${row.table} holds rows, about ${count(stray.rows)}: no other one was there for them`,
       evidence: { table: row.table, rows: stray.rows },
       fix: keeperOf(row, facts)
         ? [`CALL ${identifier(partman)}.partition_data_proc('${name}');`]
         : [
-            `BEGIN;`,
+            ...(row.key === null ? [] : [`SELECT min(${row.key}), max(${row.key}) FROM ${stray.name};`]),
+            "BEGIN;",
             `ALTER TABLE ${row.table} DETACH PARTITION ${stray.name};`,
+            `CREATE TABLE … PARTITION OF ${row.table} FOR VALUES FROM ('…') TO ('…');`,
             `INSERT INTO ${row.table} SELECT * FROM ${stray.name};`,
             `TRUNCATE ${stray.name};`,
             `ALTER TABLE ${row.table} ATTACH PARTITION ${stray.name} DEFAULT;`,
-            `COMMIT;`,
+            "COMMIT;",
           ],
-      note: "as long as they are there, a partition for their time cannot be made; make the missing ones first where nothing moves them",
+      note: "as long as they are there, a partition for them cannot be made: nobody reads or writes the table while they move",
     }),
   ];
 }
@@ -171,8 +175,8 @@ export const partitionCheck: Check<PartitionedRow> = {
   id: "partition",
   query: partitioned,
   judge(rows, facts) {
-    const byTime = rows.filter(({ keyType }) => TIMES.test(keyType));
-    const others = rows.filter(({ keyType }) => !TIMES.test(keyType)).map(({ table }) => table);
+    const byTime = rows.filter(({ keyType }) => TIMES.test(keyType ?? ""));
+    const others = rows.filter((row) => !byTime.includes(row)).map(({ table }) => table);
     const findings = byTime.flatMap((row) => {
       const periods = row.partitions.flatMap(({ bounds }) => periodOf(bounds) ?? []);
       return [...futureFinding(row, periods, facts), ...defaultFinding(row, facts)];

@@ -1,9 +1,10 @@
 /** Settings: what endangers data anywhere, and what differs from what tuning/ derives. */
-import { isSetting, shown } from "../../migration/driftPostgres.ts";
+import { isSetting } from "../../migration/driftPostgres.ts";
 import { UserError } from "../../tuning/errors.ts";
 import { fittingMaxConnections } from "../../tuning/memory.ts";
 import { tunePostgres } from "../../tuning/postgresql.ts";
 import { type Settings, confText, pgSettingsText } from "../../tuning/setting.ts";
+import { bytes } from "../../tuning/words.ts";
 import type { Check, Judged, Query } from "../check.ts";
 import type { Facts, HardwareFacts, StackFacts } from "../facts.ts";
 import { type Finding, type Severity, finding } from "../finding.ts";
@@ -51,6 +52,16 @@ const DANGERS: Readonly<Record<string, Danger>> = {
 const isOfServer = ({ source }: ServerSettingRow): boolean =>
   !/^(database|user|client|session|interactive)/.test(source);
 
+const MEMORY: Readonly<Record<string, number>> = { B: 1, kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+
+/** A value in words: `256 MiB` for 32768 times 8kB. */
+function shown({ setting, unit }: ServerSettingRow): string {
+  const [, factor = "", name = ""] = /^(\d*)(\w+)$/.exec(unit ?? "") ?? [];
+  const size = MEMORY[name];
+  if (unit === null || Number(setting) < 0) return setting;
+  return size === undefined ? `${setting} ${unit}` : bytes(Number(setting) * Number(factor || 1) * size);
+}
+
 const alterSystem = (name: string, value: string, restart: boolean): string[] => [
   `ALTER SYSTEM SET ${name} = '${value.replaceAll("'", "''")}';`,
   ...(restart ? [] : ["SELECT pg_reload_conf();"]),
@@ -77,25 +88,22 @@ function dangers(rows: readonly ServerSettingRow[], stack: StackFacts | undefine
   });
 }
 
-/** A stack's server against its configuration, which is derived from its hardware. */
+/**
+ * A stack's server against its configuration, which is derived from its hardware. What merely waits for a restart is not
+ * told: without its files it cannot be known from what was taken back meanwhile, and `preview` reads those.
+ */
 function ofStack(rows: readonly ServerSettingRow[], stack: StackFacts): Finding[] {
   return rows.flatMap((row) => {
     const wanted = stack.settings[row.name];
-    const differs =
-      wanted !== undefined &&
-      wanted !== "-1" &&
-      !stack.otherwiseSet.includes(row.name) &&
-      isOfServer(row) &&
-      !isSetting(wanted, row);
-    if (!differs && !row.pending) return [];
-    const says = `${shown(row)}${differs ? `, by the configuration ${wanted}` : ""}${row.pending ? "; another value waits for a restart" : ""}`;
+    if (wanted === undefined || wanted === "-1" || stack.otherwiseSet.includes(row.name)) return [];
+    if (!isOfServer(row) || isSetting(wanted, row)) return [];
     return [
       finding({
         check: "setting",
         severity: "warning",
         subject: row.name,
-        says,
-        evidence: { setting: row.setting, unit: row.unit, wanted: wanted ?? null, pendingRestart: row.pending },
+        says: `${shown(row)}, by the configuration ${wanted}${row.pending ? "; another value waits for a restart" : ""}`,
+        evidence: { setting: row.setting, unit: row.unit, wanted, pendingRestart: row.pending },
         fix: isAutoConf(row.file)
           ? [`ALTER SYSTEM RESET ${row.name};`, "SELECT pg_reload_conf();"]
           : [stack.command("config apply")],

@@ -1,5 +1,5 @@
 /** Statements, as pg_stat_statements has them: slow ones, and lookups of single rows that come in masses. */
-import { count, duration, milliseconds } from "../../tuning/words.ts";
+import { count, milliseconds } from "../../tuning/words.ts";
 import type { Check, Query } from "../check.ts";
 import { extensionOf } from "../facts.ts";
 import { type Finding, above, finding } from "../finding.ts";
@@ -172,7 +172,7 @@ export const nPlusOneCheck: Check<StatementsRow> = {
           check: "n-plus-one",
           severity: percent >= thresholds.lookupTimeShare ? "warning" : "info",
           subject: `statement ${one.id}`,
-          says: `${count(one.calls)} calls, ${Math.round(one.calls / others)} for each other statement, ${duration(one.total / 1000)} (${Math.round(percent)} % of all time): ${redacted(one.text, SHOWN_CHARACTERS)}`,
+          says: `${count(one.calls)} calls, ${Math.round(one.calls / others)} for each other statement, ${milliseconds(one.total)} (${Math.round(percent)} % of all time): ${redacted(one.text, SHOWN_CHARACTERS)}`,
           evidence: {
             calls: one.calls,
             otherCalls: others,

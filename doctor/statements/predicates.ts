@@ -19,11 +19,14 @@ export interface Predicate extends ColumnName {
 
 /** Functions of one column by which rows are commonly looked up, and that an index can hold. */
 const INDEXED_CALLS = new Set(["lower", "upper", "date"]);
-/** Words that stand in an expression without being a column. */
-const VALUE_WORDS = new Set([
-  ...["null", "true", "false", "interval", "date", "timestamp", "time", "zone", "at", "with", "without"],
-  ...["current_date", "current_timestamp", "localtimestamp", "array", "any", "cast", "as", "user", "current_user"],
-]);
+/** Words that are never a column. */
+const RESERVED_WORDS = [
+  ...["null", "true", "false", "current_date", "current_timestamp", "localtimestamp", "current_user", "user"],
+  ...["array", "any", "cast", "as", "with", "case", "distinct", "not"],
+];
+const NO_COLUMNS = new Set(RESERVED_WORDS);
+/** Words that stand in an expression without being a column: `interval '1 day'`, `AT TIME ZONE`. */
+const VALUE_WORDS = new Set([...RESERVED_WORDS, "interval", "date", "timestamp", "time", "zone", "at", "without"]);
 
 const isCast = (node: Node): boolean => signOf(node) === "::";
 
@@ -42,7 +45,7 @@ export function columnName(nodes: readonly Node[]): ColumnName | undefined {
   if (nodes.length === 1) {
     if (isGroup(first)) return isSubquery(first) ? undefined : columnName(first.nodes);
     const name = nameOf(first);
-    return name === undefined || VALUE_WORDS.has(wordOf(first) ?? "") ? undefined : { ...plain, column: name };
+    return name === undefined || NO_COLUMNS.has(wordOf(first) ?? "") ? undefined : { ...plain, column: name };
   }
   const call = wordOf(first);
   if (nodes.length === 2 && call !== undefined && INDEXED_CALLS.has(call) && isGroup(second)) {

@@ -1,6 +1,14 @@
 /** Index advice: statements are explained, never run; an index that is not there is tried by hypopg. */
 import { asSelect } from "../../doctor/advice/asSelect.ts";
-import { type Advice, type Wish, candidatesOf, merged, readersOf, scannedTables } from "../../doctor/advice/advice.ts";
+import {
+  type Advice,
+  type Wish,
+  candidatesOf,
+  merged,
+  readersOf,
+  scannedTables,
+  servedTables,
+} from "../../doctor/advice/advice.ts";
 import { type Candidate, definition } from "../../doctor/advice/candidates.ts";
 import { type Explained, costOf, usesHypothetical } from "../../doctor/advice/plan.ts";
 import type { TableScanRow } from "../../doctor/advice/tables.ts";
@@ -93,13 +101,19 @@ async function prove(
   });
 }
 
+export interface Advised {
+  readonly advice: readonly Advice[];
+  /** Tables, quoted, whose statements all have their indexes. */
+  readonly served: readonly string[];
+}
+
 /** Indexes worth proposing, each proven where that is possible. `statements` undefined: they cannot be seen. */
 export async function advise(
   session: Session,
   tables: readonly TableScanRow[],
   statements: readonly Statement[] | undefined,
   facts: Facts,
-): Promise<Advice[]> {
+): Promise<Advised> {
   const scanned = scannedTables(tables, facts);
   const readers = readersOf(statements ?? [], scanned).slice(0, MOST_STATEMENTS);
   const plans = new Map<string, Plan>();
@@ -140,5 +154,6 @@ export async function advise(
       } else if (proven) advice.push({ ...wish, proof: proven, unproven: undefined });
     } else if (!candidate.partlyServed) advice.push({ ...wish, proof: undefined, unproven: without });
   }
-  return advice;
+  const served = servedTables(readers, ({ id }) => plans.get(id)?.plan, scanned);
+  return { advice, served };
 }

@@ -160,9 +160,9 @@ async function missingIndexes({ facts, answers }: Server, reader: Session): Prom
   if ("reason" in scans) return { findings: [], notChecked: [{ check, reason: scans.reason }] };
   const tables = scans.rows as TableScanRow[];
   const known = "rows" in rows ? (rows.rows as StatementsRow[])[0]?.statements : undefined;
-  const advice = await advise(reader, tables, known, facts);
+  const { advice, served } = await advise(reader, tables, known, facts);
   return {
-    findings: missingIndexFindings(tables, advice, facts),
+    findings: missingIndexFindings(tables, advice, served, facts),
     notChecked: "reason" in rows ? [{ check, reason: `only tables, no statements: ${rows.reason}` }] : [],
   };
 }

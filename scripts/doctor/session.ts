@@ -58,15 +58,16 @@ export class Session implements Asker {
     });
   }
 
-  /** Runs queries with the server's own settings in one read-only transaction, which is rolled back. */
+  /**
+   * Runs queries with the server's own settings in one read-only transaction, which is rolled back. Each is sent as it is,
+   * for parameters without values stand in them: whoever calls sees to it that it is one statement.
+   */
   async transaction<T>(searchPath: string, work: (query: Query) => Promise<T>): Promise<T> {
     return this.#within(async () => {
-      await this.#client.query(`BEGIN READ ONLY; ${setLocal({ ...LIMITS, search_path: searchPath })}`);
-      const value = await work(async (text) => {
-        // One statement only, whatever stands in it.
-        const config = { text, queryMode: "extended" } as pg.QueryConfig;
-        return (await this.#client.query<Record<string, unknown>>(config)).rows;
-      });
+      // Strings are read as doctor/statements reads them.
+      const settings = { ...LIMITS, standard_conforming_strings: "on", search_path: searchPath };
+      await this.#client.query(`BEGIN READ ONLY; ${setLocal(settings)}`);
+      const value = await work(async (text) => (await this.#client.query<Record<string, unknown>>(text)).rows);
       await this.#client.query("ROLLBACK");
       return value;
     });

@@ -6,6 +6,7 @@ import { listLabelled } from "../../scripts/lib/docker.ts";
 import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { asOwner, chatDuring, currentValues, reseed } from "../support/chat.ts";
 import { SMALL, cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { expectNothingToMend } from "../support/doctor.ts";
 
 const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
 const LOAD = { clients: 20, oldMessages: 5000 };
@@ -116,6 +117,7 @@ describe("migrate", () => {
     expect((await currentValues(stack)).nodes.map(({ name }) => name)).toEqual(["pg0", "pg1"]);
     expect(await verdict()).toBe("none");
     await nothingLeft();
+    await expectNothingToMend(stack);
   });
 
   it("2 to 3 in use: no error at all for clients of the pool, messages by month", { timeout: 400_000 }, async () => {
@@ -136,6 +138,7 @@ describe("migrate", () => {
     expect(kind).toBe("p");
     expect(await verdict()).toBe("none");
     await nothingLeft();
+    await expectNothingToMend(stack);
   });
 
   it("3 to 1: the data stays, whoever was primary, and nothing is left over", { timeout: 400_000 }, async () => {

@@ -12,6 +12,7 @@ import { planTopology } from "../../stacks/topology.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { pgSettingsText } from "../../tuning/setting.ts";
 import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
+import { expectNothingToMend } from "../support/doctor.ts";
 import { schemaErrors } from "../support/previewSchema.ts";
 
 const stack = uniqueStack();
@@ -145,6 +146,10 @@ describe("the schema", () => {
     const before = await shape();
     await cgraphOk("schema", "apply", "--stack", stack);
     expect(await shape()).toEqual(before);
+  });
+
+  it("gives the doctor nothing to mend", async () => {
+    await expectNothingToMend(stack);
   });
 
   it("has the guide's indexes, used by the guide's query", async () => {

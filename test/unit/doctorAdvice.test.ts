@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Wish, candidatesOf, merged, readersOf, scannedTables } from "../../doctor/advice/advice.ts";
+import { type Wish, candidatesOf, merged, readersOf, scannedTables, servedTables } from "../../doctor/advice/advice.ts";
 import {
   type Conditions,
   candidateFor,
@@ -190,13 +190,31 @@ describe("advice", () => {
       ["(kind)", 1],
     ]);
   });
+  it("leaves a table alone whose statements have their indexes by now", () => {
+    const lookup = statement("SELECT * FROM messages WHERE sender_id = $1");
+    const report = statement("SELECT * FROM messages");
+    const indexed = messages({ indexes: [index(["sender_id"])] });
+    const served = (statements: Statement[], table: TableScanRow, seen?: Explained) =>
+      servedTables(statements, () => seen, [table]);
+    expect(served([lookup], indexed)).toEqual(["public.messages"]);
+    expect(served([lookup], messages())).toEqual([]);
+    expect(served([lookup, report], indexed)).toEqual([]);
+    expect(served([], indexed)).toEqual([]);
+    const scan = { Schema: "public", "Relation Name": "messages" };
+    expect(served([lookup], indexed, plan(scan))).toEqual([]);
+    expect(served([report], messages(), plan({ ...scan, "Node Type": "Index Scan" }))).toEqual(["public.messages"]);
+    expect(missingIndexFindings([messages()], [], ["public.messages"], facts({ countingSince: facts().now }))).toEqual(
+      [],
+    );
+  });
+
   it("becomes findings: proven, unproven with the reason, and tables that ask for nothing that is understood", () => {
     const [found] = candidatesOf(statement("SELECT * FROM messages WHERE sender_id = $1"), undefined, [messages()]);
     if (!found) throw new Error("no candidate");
     const wish = { candidate: found, statements: [statement("SELECT * FROM messages WHERE sender_id = $1")] };
     const young = facts({ countingSince: facts().now });
     const tell = (...advice: Parameters<typeof missingIndexFindings>[1]) =>
-      missingIndexFindings([messages()], advice, young);
+      missingIndexFindings([messages()], advice, [], young);
     const [proven] = tell({ ...wish, proof: { costBefore: 5000, costAfter: 8 }, unproven: undefined });
     expect(proven).toMatchObject({
       severity: "warning",
@@ -207,7 +225,7 @@ describe("advice", () => {
     expect(unproven?.says).toContain("not proven: no hypopg");
     const [table] = tell();
     expect(table).toMatchObject({ severity: "warning", subject: "public.messages" });
-    expect(missingIndexFindings([messages({ indexScans: 1e6 })], [], young)).toEqual([]);
-    expect(missingIndexFindings([messages({ scannedRows: 9e6 })], [], young)[0]?.severity).toBe("info");
+    expect(missingIndexFindings([messages({ indexScans: 1e6 })], [], [], young)).toEqual([]);
+    expect(missingIndexFindings([messages({ scannedRows: 9e6 })], [], [], young)[0]?.severity).toBe("info");
   });
 });

@@ -288,9 +288,9 @@ describe("settings", () => {
       "ALTER SYSTEM RESET work_mem;",
       "SELECT pg_reload_conf();",
     ]);
-    expect(fixes(judged(settingCheck, [row("x", "1", { pending: true })], { stack }))).toEqual([
-      "./cgraph-db config apply",
-    ]);
+    expect(judged(settingCheck, [row("x", "1", { pending: true })], { stack }).findings).toEqual([]);
+    const waiting = row("work_mem", "8192", { ...memory, pending: true });
+    expect(fixes(judged(settingCheck, [waiting], { stack }))).toEqual(["./cgraph-db config apply"]);
     const elsewhere = stackFacts({ ...stack, otherwiseSet: ["work_mem"] });
     expect(judged(settingCheck, [auto], { stack: elsewhere }).findings).toEqual([]);
   });

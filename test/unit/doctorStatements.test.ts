@@ -85,6 +85,8 @@ describe("a statement's reads", () => {
       ["a; equal lower(b); equal d::date"],
     ],
     ["SELECT 1 FROM a WHERE b = c + $1 AND d < now() - interval '1 day'", ["a; range d"]],
+    ["SELECT 1 FROM a WHERE date = $1 AND b = null ORDER BY at LIMIT 1", ["a; equal date; equal b; order at; limited"]],
+    ["SELECT 1 FROM a WHERE b = $1 AT TIME ZONE 'UTC' AND c < $2 - interval '1 day'", ["a; equal b; range c"]],
     ["SELECT 1 FROM a WHERE b NOT IN ($1) AND c NOT BETWEEN $1 AND $2", ["a"]],
     ["SELECT 1 FROM a WHERE CASE WHEN b = $1 AND c = $2 THEN true ELSE d = $3 END AND e = $4", ["a; equal e"]],
     [

@@ -268,6 +268,7 @@ describe("partitions by time", () => {
       table: "public.t",
       schema: "public",
       name: "t",
+      key: "at",
       keyType: "timestamp without time zone",
       partitions,
       procedure: null,
