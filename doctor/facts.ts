@@ -17,6 +17,8 @@ export interface ServerFacts {
   /** When the database's statistics were last reset; null: never, or not known. */
   readonly resetAt: number | null;
   readonly blockBytes: number;
+  /** Replicas that stream from it; what merely archives WAL or takes a backup is none. */
+  readonly standbys: number;
   /** pg_stat_statements.max, where it is loaded. */
   readonly statementsMax: number | null;
   readonly extensions: readonly Extension[];
@@ -35,8 +37,8 @@ export interface StackFacts {
   readonly target: "docker" | "aws";
   /** A command of ours as a person types it, with the stack's name. */
   readonly command: (words: string) => string;
-  /** Servers of which one leads and the others must follow. */
-  readonly servers: readonly string[];
+  /** The stack's other servers, which must follow the primary. */
+  readonly followers: readonly string[];
   /** What the configuration gives the server, as in postgresql.conf. */
   readonly settings: Readonly<Record<string, string>>;
   /** Settings that something else sets, or computes. */
@@ -87,6 +89,9 @@ export const FACTS_SQL = `SELECT json_build_object(
   'startedAt', extract(epoch FROM pg_postmaster_start_time()) * 1000,
   'resetAt', (SELECT extract(epoch FROM stats_reset) * 1000 FROM pg_stat_database WHERE datname = current_database()),
   'blockBytes', current_setting('block_size')::int,
+  'standbys', (SELECT count(*) FROM pg_stat_replication r WHERE r.state IS DISTINCT FROM 'backup'
+    AND coalesce(r.application_name, '') !~ '^(pg_basebackup|pg_receivewal|barman)'
+    AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')),
   'statementsMax', current_setting('pg_stat_statements.max', true)::int,
   'extensions', (SELECT json_agg(json_build_object('name', extname, 'schema', nspname, 'version', extversion))
     FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace))`;

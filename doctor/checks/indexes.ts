@@ -65,6 +65,9 @@ export const unusedIndexCheck: Check<UsageRow> = {
       return not("a replica counts its own use of indexes only: ask the primary, with --replica-url for it");
     if (replicasSilent.length > 0)
       return not(`replicas may use what the primary does not: ${replicasSilent.join("; ")}`);
+    if (facts.standbys > facts.replicasAsked.length) {
+      return not(`${facts.standbys} replicas stream from it and may use what it does not: give their --replica-url`);
+    }
     if (seconds < thresholds.statisticsDays * 86_400) {
       return not(
         `statistics are only ${duration(seconds)} old: an index that nothing has used in ${thresholds.statisticsDays} days is called unused`,

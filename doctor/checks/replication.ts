@@ -33,10 +33,10 @@ export const replicationLagCheck: Check<LagRow> = {
   id: "replication-lag",
   query: lag,
   momentary: true,
-  judge(rows, { thresholds, stack, inRecovery, server }) {
+  judge(rows, { thresholds, stack, inRecovery }) {
     const inquire = (name: string): string[] =>
       stack?.target === "docker"
-        ? [stack.command("status"), stack.command(`logs ${stack.servers.includes(name) ? name : "pg0"}`)]
+        ? [stack.command("status"), stack.command(`logs ${stack.followers.includes(name) ? name : "pg0"}`)]
         : ["SELECT * FROM pg_stat_wal_receiver;"];
     const behind = rows.flatMap((row): Finding[] => {
       const severity = above(row.bytes ?? 0, thresholds.lagBytes, thresholds.lagCriticalBytes);
@@ -53,9 +53,7 @@ export const replicationLagCheck: Check<LagRow> = {
         }),
       ];
     });
-    const missing = inRecovery
-      ? []
-      : (stack?.servers ?? []).filter((name) => name !== server && !rows.some((row) => row.name === name));
+    const missing = inRecovery ? [] : (stack?.followers ?? []).filter((name) => !rows.some((row) => row.name === name));
     // On AWS replicas go by names of RDS's own.
     const gone = stack?.target === "docker" ? missing : [];
     return {

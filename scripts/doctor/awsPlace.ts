@@ -31,7 +31,7 @@ export async function withAwsStack<T>(
     name: stack,
     target: "aws",
     command: commandOf(stack),
-    servers: values.nodes.map(({ name }) => name),
+    followers: others.map(({ name }) => name),
     settings: (values.nodes.find(({ name }) => name === server) ?? primary)?.settings ?? {},
     otherwiseSet: [...Object.keys(MANAGED_BY_RDS), ...Object.keys(COMPUTED_BY_RDS)],
     pool: values.endpoints.pool === null ? null : undefined,

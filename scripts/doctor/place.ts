@@ -111,7 +111,7 @@ export async function withDockerStack<T>(
     name: stack,
     target: "docker",
     command,
-    servers: names,
+    followers: names.filter((name) => name !== primary.name),
     settings: values.nodes.find(({ name }) => name === server)?.settings ?? primary.settings,
     otherwiseSet: [],
     pool: values.pool,

@@ -146,6 +146,17 @@ describe("a database without a public address", () => {
     await expect(direct("cgraph", "wrong")).rejects.toThrow("password authentication failed");
   });
 
+  it("is examined by the doctor, with nothing to be mended", async () => {
+    const { withAwsStack } = await import("../../scripts/doctor/awsPlace.ts");
+    const { examine } = await import("../../scripts/doctor/examine.ts");
+    const report = await withAwsStack(stack, values, (place) => examine(place));
+    expect(report).toMatchObject({ database: DATABASE, address: `${HOST}:5432`, stack, role: "primary" });
+    expect(report.findings.filter(({ severity }) => severity !== "info")).toEqual([]);
+    expect(report.notChecked.map(({ check }) => check)).toEqual(
+      expect.arrayContaining(["backup-verification", "disk"]),
+    );
+  });
+
   it.skipIf(!hasPsql)(
     `opens psql, which verifies the server's own name${hasPsql ? "" : " (skipped: no psql)"}`,
     async () => {

@@ -102,7 +102,7 @@ describe("a stack of several servers", () => {
         if (!facts) throw new Error("no stack");
         return {
           ...facts,
-          servers: [...facts.servers, "pg7"],
+          followers: [...facts.followers, "pg7"],
           pool: { instances: 1, poolSize: 500, reserveSize: 5 },
           verification: { lastVerifiedAt: undefined, since: new Date(0) },
         };

@@ -8,6 +8,8 @@ import { planAws } from "../../stacks/aws/plan.ts";
 import { alarmCount } from "../../stacks/aws/alarms.ts";
 import { costOf, totalCost } from "../../stacks/aws/cost.ts";
 import { KEYS, readConfig } from "../../stacks/config.ts";
+import { CHECK_IDS } from "../../doctor/finding.ts";
+import { LIMITS } from "../../doctor/thresholds.ts";
 
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 const cells = (line: string): string[] =>
@@ -79,5 +81,28 @@ describe("docs/runbooks", () => {
       const links = [...read(`docs/runbooks/${file}`).matchAll(/\]\(([^)#]+)/g)].map(([, link]) => link ?? "");
       for (const link of links) expect(existsSync(join(ROOT, "docs", "runbooks", link)), `${file}: ${link}`).toBe(true);
     }
+  });
+});
+
+describe("docs/doctor.md", () => {
+  const section = (title: string): string[][] =>
+    (
+      read("docs/doctor.md")
+        .split("\n## ")
+        .find((text) => text.startsWith(title)) ?? ""
+    )
+      .split("\n")
+      .filter((line) => line.startsWith("| `"))
+      .map(cells);
+  it("has every check, in the order in which they are told", () => {
+    expect(section("What it looks for").map(([check]) => check)).toEqual(CHECK_IDS.map((check) => `\`${check}\``));
+  });
+  it("has every threshold as it is, with its reason", () => {
+    const limits = Object.entries(LIMITS).map(([name, { value, unit, reason }]) => [
+      `\`${name}\``,
+      `${value} ${unit}`,
+      reason,
+    ]);
+    expect(section("Thresholds")).toEqual(limits);
   });
 });

@@ -156,18 +156,16 @@ describe("slots", () => {
 
 describe("replication lag", () => {
   const row = { name: "pg1", state: "streaming", bytes: 0, seconds: 0 };
-  const stack = stackFacts({ servers: ["pg0", "pg1"] });
+  const stack = stackFacts({ followers: ["pg1"] });
   it("has the guide's thresholds", () => {
     expect(brief(judged(replicationLagCheck, [{ ...row, bytes: 2 * 1024 ** 2 }]))).toEqual(["warning pg1"]);
     expect(brief(judged(replicationLagCheck, [{ ...row, bytes: 200 * 1024 ** 2 }]))).toEqual(["critical pg1"]);
     expect(brief(judged(replicationLagCheck, [row]))).toEqual([]);
   });
   it("is without end for a stack's replica that does not stream", () => {
-    expect(brief(judged(replicationLagCheck, [row], { stack, server: "pg0" }))).toEqual([]);
-    expect(brief(judged(replicationLagCheck, [], { stack, server: "pg0" }))).toEqual(["critical pg1"]);
-    expect(
-      brief(judged(replicationLagCheck, [], { stack: stackFacts({ ...stack, target: "aws" }), server: "pg0" })),
-    ).toEqual([]);
+    expect(brief(judged(replicationLagCheck, [row], { stack }))).toEqual([]);
+    expect(brief(judged(replicationLagCheck, [], { stack }))).toEqual(["critical pg1"]);
+    expect(brief(judged(replicationLagCheck, [], { stack: stackFacts({ ...stack, target: "aws" }) }))).toEqual([]);
   });
 });
 

@@ -55,6 +55,7 @@ describe("unused indexes", () => {
       { countingSince: NOW - 6 * DAY_MS },
       { inRecovery: true },
       { replicasSilent: ["pg1: gone"] },
+      { standbys: 2, replicasAsked: ["pg1"] },
     ]) {
       const { findings, notChecked } = judged(unusedIndexCheck, [row()], changes);
       expect(findings).toEqual([]);
