@@ -1,4 +1,5 @@
 /** Index advice: statements are explained, never run; an index that is not there is tried by hypopg. */
+import { literal } from "../../components/sqlText.ts";
 import { asSelect } from "../../doctor/advice/asSelect.ts";
 import {
   type Advice,
@@ -60,45 +61,88 @@ async function planOf(session: Session, { text }: Statement, table: TableScanRow
   return reason;
 }
 
-/** Makes an index that is not there, of a partitioned table on each partition; gives hypopg's numbers for it. */
-async function makeHypothetical(query: Query, schema: string, candidate: Candidate): Promise<number[]> {
+/** Makes an index that is not there, of a partitioned table on each partition; adds hypopg's numbers for it to `made`. */
+async function makeHypothetical(query: Query, schema: string, candidate: Candidate, made: number[]): Promise<void> {
   const { table, partitions } = candidate.table;
   const relations = partitions && partitions.length > 0 ? partitions : [table];
-  const made: number[] = [];
   for (const relation of relations) {
-    const text = `CREATE INDEX ON ${relation} ${definition(candidate)}`.replaceAll("'", "''");
-    const rows = await query(`SELECT indexrelid::int8::text AS oid FROM ${schema}.hypopg_create_index('${text}')`);
+    const text = literal(`CREATE INDEX ON ${relation} ${definition(candidate)}`);
+    const rows = await query(`SELECT indexrelid::int8::text AS oid FROM ${schema}.hypopg_create_index(${text})`);
     made.push(...rows.map((row) => Number(row["oid"])));
   }
-  return made;
 }
 
-interface Proof {
-  readonly costBefore: number;
-  readonly costAfter: number;
+/** They would stay with the connection, and a pooler may give that to somebody else. */
+async function dropHypothetical(query: Query, schema: string, made: number[]): Promise<void> {
+  for (const oid of made.splice(0)) await query(`SELECT ${schema}.hypopg_drop_index(${oid})`);
+}
+
+type Proof = NonNullable<Advice["proof"]>;
+
+/** What every proof needs. */
+interface Prover {
+  readonly session: Session;
+  /** Where hypopg is, quoted. */
+  readonly schema: string;
+  readonly plans: ReadonlyMap<string, Plan>;
+  readonly factor: number;
 }
 
 /** The statement that gains most from a candidate; undefined where the planner does not take it, or gains too little. */
 async function prove(
-  session: Session,
-  schema: string,
+  { session, schema, plans, factor }: Prover,
   { candidate, statements }: Wish,
-  plans: ReadonlyMap<string, Plan>,
-  factor: number,
 ): Promise<Proof | undefined> {
   const explainable = statements.flatMap(({ id }) => plans.get(id) ?? []).slice(0, MOST_OF_ONE);
-  return session.transaction(pathOf(candidate.table), async (query) => {
-    const oids = await makeHypothetical(query, schema, candidate);
-    const proofs: Proof[] = [];
-    for (const { text, plan } of explainable) {
-      const after = await explained(query, text);
-      const [costBefore, costAfter] = [costOf(plan), costOf(after)];
-      if (usesHypothetical(after, oids) && costBefore >= factor * costAfter) proofs.push({ costBefore, costAfter });
+  const path = pathOf(candidate.table);
+  const made: number[] = [];
+  try {
+    return await session.transaction(path, async (query) => {
+      await makeHypothetical(query, schema, candidate, made);
+      const proofs: Proof[] = [];
+      for (const { text, plan } of explainable) {
+        const after = await explained(query, text);
+        const [costBefore, costAfter] = [costOf(plan), costOf(after)];
+        if (usesHypothetical(after, made) && costBefore >= factor * costAfter) proofs.push({ costBefore, costAfter });
+      }
+      await dropHypothetical(query, schema, made);
+      return proofs.sort((a, b) => b.costBefore / b.costAfter - a.costBefore / a.costAfter)[0];
+    });
+  } finally {
+    // What failed has left them.
+    if (made.length > 0) await session.transaction(path, (query) => dropHypothetical(query, schema, made));
+  }
+}
+
+/** What is known of the statements of a table. */
+interface Known {
+  readonly plans: ReadonlyMap<string, Plan>;
+  /** Why a statement has no plan. */
+  readonly refusals: ReadonlyMap<string, string>;
+}
+
+/** Why a wish cannot be proven; undefined where it can be tried. */
+function whyUnproven({ candidate, statements }: Wish, { plans, refusals }: Known, facts: Facts): string | undefined {
+  const { partitions } = candidate.table;
+  if (!extensionOf(facts, "hypopg")) return "the extension hypopg is not in this database";
+  if (!statements.some(({ id }) => plans.has(id))) return refusals.get(statements[0]?.id ?? "") ?? "it has no plan";
+  return partitions === null || partitions.length > MOST_PARTITIONS ? "it has too many partitions" : undefined;
+}
+
+/** A wish with its proof, or with the reason why there is none; undefined where it is not worth being told. */
+async function adviceFor(wish: Wish, known: Known, session: Session, facts: Facts): Promise<Advice | undefined> {
+  const schema = identifier(extensionOf(facts, "hypopg")?.schema ?? "public");
+  const prover: Prover = { session, schema, plans: known.plans, factor: facts.thresholds.indexCostFactor };
+  let unproven = whyUnproven(wish, known, facts);
+  if (unproven === undefined) {
+    try {
+      const proof = await prove(prover, wish);
+      return proof && { ...wish, proof, unproven: undefined };
+    } catch (error) {
+      unproven = messageOf(error);
     }
-    // They would stay with the connection, and a pooler may give that to somebody else.
-    for (const oid of oids) await query(`SELECT ${schema}.hypopg_drop_index(${oid})`);
-    return proofs.sort((a, b) => b.costBefore / b.costAfter - a.costBefore / a.costAfter)[0];
-  });
+  }
+  return wish.candidate.partlyServed ? undefined : { ...wish, proof: undefined, unproven };
 }
 
 export interface Advised {
@@ -118,42 +162,22 @@ export async function advise(
   const readers = readersOf(statements ?? [], scanned).slice(0, MOST_STATEMENTS);
   const plans = new Map<string, Plan>();
   const refusals = new Map<string, string>();
-  const wishes: Wish[] = [];
   for (const statement of readers) {
-    const [table] = scanned.filter(({ name }) => statement.text.includes(name));
+    const table = scanned.find(({ name }) => statement.text.includes(name));
+    const isNew = facts.version >= GENERIC_PLAN_VERSION;
     const plan =
-      facts.version >= GENERIC_PLAN_VERSION && table ? await planOf(session, statement, table) : "needs PostgreSQL 16";
+      isNew && table ? await planOf(session, statement, table) : "EXPLAIN (GENERIC_PLAN) needs PostgreSQL 16";
     if (typeof plan === "string") refusals.set(statement.id, plan);
     else plans.set(statement.id, plan);
-    const candidates = candidatesOf(statement, plans.get(statement.id)?.plan, scanned);
-    wishes.push(...candidates.map((candidate) => ({ candidate, statements: [statement] })));
   }
-  const hypopg = extensionOf(facts, "hypopg");
+  const planned = ({ id }: Statement) => plans.get(id)?.plan;
+  const wishes = readers.flatMap((statement) =>
+    candidatesOf(statement, planned(statement), scanned).map((candidate) => ({ candidate, statements: [statement] })),
+  );
   const advice: Advice[] = [];
   for (const wish of merged(wishes).slice(0, MOST_PROOFS)) {
-    const { candidate, statements: served } = wish;
-    const isLarge = (candidate.table.partitions?.length ?? 0) > MOST_PARTITIONS;
-    const hasPlan = served.some(({ id }) => plans.has(id));
-    const without = !hypopg
-      ? "the extension hypopg is not in this database"
-      : !hasPlan
-        ? (served.map(({ id }) => refusals.get(id)).find((one) => one !== undefined) ?? "no plan")
-        : candidate.table.partitions === null || isLarge
-          ? "too many partitions"
-          : undefined;
-    if (without === undefined && hypopg) {
-      const proven = await prove(
-        session,
-        identifier(hypopg.schema),
-        wish,
-        plans,
-        facts.thresholds.indexCostFactor,
-      ).catch(messageOf);
-      if (typeof proven === "string") {
-        if (!candidate.partlyServed) advice.push({ ...wish, proof: undefined, unproven: proven });
-      } else if (proven) advice.push({ ...wish, proof: proven, unproven: undefined });
-    } else if (!candidate.partlyServed) advice.push({ ...wish, proof: undefined, unproven: without });
+    const one = await adviceFor(wish, { plans, refusals }, session, facts);
+    if (one) advice.push(one);
   }
-  const served = servedTables(readers, ({ id }) => plans.get(id)?.plan, scanned);
-  return { advice, served };
+  return { advice, served: servedTables(readers, planned, scanned) };
 }
