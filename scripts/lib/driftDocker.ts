@@ -27,7 +27,11 @@ interface ContainerInputs {
   readonly mustRun?: boolean;
   readonly ports?: readonly { readonly internal: number; readonly external: number; readonly ip: string }[];
   readonly networksAdvanced?: readonly { readonly name: string; readonly aliases?: readonly string[] }[];
-  readonly volumes?: readonly { readonly volumeName: string; readonly containerPath: string }[];
+  readonly volumes?: readonly {
+    readonly volumeName?: string;
+    readonly hostPath?: string;
+    readonly containerPath: string;
+  }[];
 }
 
 const NO_BOUNDS = { "cpuset-cpus": "none", "cpu-shares": "none", "memory-reservation": "none" } as const;
@@ -46,7 +50,9 @@ function wantedContainer({ urn, id, inputs }: Resource): WantedContainer {
     restart: given.restart,
     ports: given.ports ?? [],
     networks: Object.fromEntries((given.networksAdvanced ?? []).map(({ name, aliases }) => [name, aliases ?? []])),
-    volumes: Object.fromEntries((given.volumes ?? []).map((volume) => [volume.containerPath, volume.volumeName])),
+    volumes: Object.fromEntries(
+      (given.volumes ?? []).map((volume) => [volume.containerPath, volume.volumeName ?? volume.hostPath ?? ""]),
+    ),
     other: NO_BOUNDS,
   };
 }
