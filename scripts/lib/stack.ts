@@ -67,16 +67,28 @@ async function workspaceOptions(stack: string, cli?: PulumiCli) {
   return { workDir: ROOT, pulumiCommand, envVars: pulumiEnvironment(stack) };
 }
 
+/** Tries again where the state was read while Pulumi wrote it: that of a command which was killed goes on for a moment. */
+async function withoutHalf<T>(read: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await read();
+    } catch (error) {
+      if (tries === 10 || !/failed to load checkpoint/.test(String(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+  }
+}
+
 /** Opens a stack that exists. Throws a UserError (wrong use) where there is none of that name. */
 export async function openStack(name: string, cli?: PulumiCli): Promise<Stack> {
   checkStackName(name);
   checkLocalState(name);
   if (usesLocalBackend(name) && !existsSync(localStateFile(name))) throw noStack(name);
+  const options = await workspaceOptions(name, cli);
+  const select = (): Promise<Stack> =>
+    LocalWorkspace.selectStack({ stackName: name, projectName: PROJECT, program: observedProgram }, options);
   try {
-    return await LocalWorkspace.selectStack(
-      { stackName: name, projectName: PROJECT, program: observedProgram },
-      await workspaceOptions(name, cli),
-    );
+    return await withoutHalf(select);
   } catch (error) {
     if (/no stack named/.test(String(error))) throw noStack(name);
     throw explainPulumi(error, name);

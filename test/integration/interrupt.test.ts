@@ -2,8 +2,10 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../scripts/lib/paths.ts";
+import { listLabelled } from "../../scripts/lib/docker.ts";
 import { run } from "../../scripts/lib/run.ts";
 import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
+import { eventually } from "../support/eventually.ts";
 
 const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
 /** Kills for the long drill, and one of each kind otherwise. */
@@ -71,7 +73,11 @@ describe("a command that is killed", () => {
 
   it("with Ctrl-C ends in order: no lock, no pending operation", async () => {
     await cgraphOk("down", "--stack", stack);
-    expect(await killAfter(["up", "--stack", stack, "--no-install"], 2500, "SIGINT")).toBe(false);
+    const child = spawn(join(ROOT, "cgraph-db"), ["up", "--stack", stack, "--no-install"], { stdio: "ignore" });
+    const ended = new Promise<NodeJS.Signals | null>((resolve) => child.on("exit", (_, by) => resolve(by)));
+    await eventually("the first container", async () => (await listLabelled("container", stack)).length > 0);
+    child.kill("SIGINT");
+    expect(await ended).toBe(null);
     const next = await cgraph(["up", "--stack", stack, "--no-install"]);
     expect(next.code, next.stderr).toBe(0);
     expect(next.stderr).not.toContain("interrupted command");
