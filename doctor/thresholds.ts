@@ -1,5 +1,5 @@
 /** From where on something is worth a finding. The guide's own figures where it has them; the others with their reasons. */
-import { ALERTS } from "../stacks/guide.ts";
+import { guideThreshold } from "../stacks/guide.ts";
 
 /** One figure, with its unit and where it comes from. */
 export interface Limit {
@@ -10,9 +10,8 @@ export interface Limit {
 }
 
 function guide(metric: string, severity: "warning" | "critical"): Limit {
-  const found = ALERTS.value.find((one) => one.metric === metric);
-  if (!found) throw new Error(`the guide has no threshold for ${metric}`);
-  return { value: found[severity], unit: found.unit, reason: "guide: Monitoring › Alerting Thresholds" };
+  const threshold = guideThreshold(metric);
+  return { value: threshold[severity], unit: threshold.unit, reason: "guide: Monitoring › Alerting Thresholds" };
 }
 
 const ours = (value: number, unit: string, reason: string): Limit => ({ value, unit, reason });

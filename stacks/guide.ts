@@ -228,6 +228,19 @@ export const ALERTS: Figure<readonly Threshold[]> = guide("Monitoring Database H
   { metric: "dead_tuples", unit: "tuples", bad: "above", warning: 10_000_000, critical: 50_000_000 },
 ]);
 
+/** A row of the guide's table of alerts. Throws where it has none of that name. */
+export function guideThreshold(metric: string): Threshold {
+  const found = ALERTS.value.find((one) => one.metric === metric);
+  if (!found) throw new Error(`the guide has no threshold for ${metric}`);
+  return found;
+}
+
+/** The two values of such a row. */
+export function guideThresholds(metric: string): Pick<Threshold, "warning" | "critical"> {
+  const { warning, critical } = guideThreshold(metric);
+  return { warning, critical };
+}
+
 /** For tables with many writes, set on the leaves where a table is partitioned. */
 export const AUTOVACUUM_FACTORS = guide("Performance Optimization Techniques › Vacuum and Maintenance", {
   vacuumScaleFactor: 0.05,

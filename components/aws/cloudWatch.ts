@@ -1,14 +1,13 @@
 import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
 import * as sns from "@pulumi/aws/sns/index.js";
 import type * as pulumi from "@pulumi/pulumi";
+import { SEVERITIES, type Severity } from "../../monitoring/alerts/alert.ts";
 import {
   type Figure,
   OWN_NAMESPACE,
   PERIODS,
   PERIOD_SECONDS,
-  SEVERITIES,
   SLOW_BY_SEVERITY,
-  type Severity,
   type Watch,
   slowMetric,
   watchesOf,

@@ -1,6 +1,6 @@
 /** Alerts about what keeps servers together and what stands around them. */
+import { guideThresholds } from "../../stacks/guide.ts";
 import { type Alert, SOON } from "./alert.ts";
-import { guideThresholds } from "./servers.ts";
 
 /** Alerts of a stage with replicas. */
 export const clusterAlerts = (replicas: number): Alert[] => [

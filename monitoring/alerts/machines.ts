@@ -1,6 +1,6 @@
 /** Alerts about disks, machines, backups, and monitoring itself. */
+import { guideThresholds } from "../../stacks/guide.ts";
 import { type Alert, SOON } from "./alert.ts";
-import { guideThresholds } from "./servers.ts";
 
 const AVAILABLE = 'node_filesystem_avail_bytes{volume!=""}';
 export const DISK_USE = `100 * (1 - ${AVAILABLE} / node_filesystem_size_bytes{volume!=""})`;

@@ -1,14 +1,8 @@
 /** Alerts about PostgreSQL servers. Series come from monitoring/postgresQueries.ts, postgres_exporter and the sampler. */
-import { ALERTS } from "../../stacks/guide.ts";
-import { type Alert, SOON, type Thresholds } from "./alert.ts";
+import { guideThresholds } from "../../stacks/guide.ts";
+import { type Alert, SOON } from "./alert.ts";
 
 const GiB = 1024 ** 3;
-
-export function guideThresholds(metric: string): Thresholds {
-  const found = ALERTS.value.find((one) => one.metric === metric);
-  if (!found) throw new Error(`the guide has no threshold for ${metric}`);
-  return { warning: found.warning, critical: found.critical };
-}
 
 const perServer = (metric: string, window: string): string => `sum by (server) (rate(${metric}[${window}]))`;
 const hit = (window: string): string => perServer("pg_stat_database_blks_hit", window);

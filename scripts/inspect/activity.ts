@@ -1,6 +1,6 @@
 /** `inspect activity`: how many connections there are, and who has been at work the longest. */
 import type { Client } from "pg";
-import { ALERTS } from "../../stacks/guide.ts";
+import { guideThreshold } from "../../stacks/guide.ts";
 import { valueOf } from "../lib/databaseClient.ts";
 import { table } from "../lib/print.ts";
 import { duration } from "../report/words.ts";
@@ -50,12 +50,12 @@ const ACTIVITY_SQL = `SELECT json_build_object(
 export const readActivity = (client: Client, limit: number): Promise<Activity> =>
   valueOf(client, ACTIVITY_SQL, [limit]);
 
-const LIMITS = ALERTS.value.find(({ metric }) => metric === "connection_utilization");
+const LIMITS = guideThreshold("connection_utilization");
 
 export function showActivity(activity: Activity): string {
   const { connections, maxConnections, reserved, states, cacheHitRatio, sessions } = activity;
   const use = (100 * connections) / maxConnections;
-  const alarm = LIMITS && use > LIMITS.critical ? " (critical)" : LIMITS && use > LIMITS.warning ? " (warning)" : "";
+  const alarm = use > LIMITS.critical ? " (critical)" : use > LIMITS.warning ? " (warning)" : "";
   const counted = Object.entries(states).map(([state, n]) => `${n} ${state}`);
   const head = [
     `connections: ${connections} of ${maxConnections}, ${use.toFixed(0)} %${alarm}; ${reserved} are kept for administrators`,

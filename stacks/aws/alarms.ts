@@ -1,18 +1,12 @@
 /** What is watched on AWS, as plain data: every row of the guide's table, and what good operators watch beside it. */
-import { ALERTS } from "../guide.ts";
+import { SEVERITIES, type Severity } from "../../monitoring/alerts/alert.ts";
+import { type Threshold, guideThresholds } from "../guide.ts";
 import type { AwsNode, AwsPlan } from "./plan.ts";
 
 const GiB = 1024 ** 3;
 const MINUTE = 60;
 /** Where the scheduled check and the poolers put their figures. */
 export const OWN_NAMESPACE = "CGraph/Database";
-export const SEVERITIES = ["warning", "critical"] as const;
-export type Severity = (typeof SEVERITIES)[number];
-
-interface ThresholdPair {
-  readonly warning: number;
-  readonly critical: number;
-}
 
 /** A figure that CloudWatch has. */
 export interface Figure {
@@ -23,7 +17,7 @@ export interface Figure {
 }
 
 /** One thing that is watched, with its two thresholds. */
-export interface Watch extends ThresholdPair {
+export interface Watch extends Pick<Threshold, "warning" | "critical"> {
   /** `pg0-disk`: part of the alarms' names. */
   readonly name: string;
   readonly description: string;
@@ -40,14 +34,8 @@ export interface Expression {
   readonly figures: Readonly<Record<string, Figure>>;
 }
 
-function guide(metric: string): ThresholdPair {
-  const found = ALERTS.value.find((one) => one.metric === metric);
-  if (!found) throw new Error(`the guide has no threshold for ${metric}`);
-  return { warning: found.warning, critical: found.critical };
-}
-
 /** Milliseconds from which on a statement is counted as slow, by severity: the guide's for the 99th percentile. */
-export const SLOW_BY_SEVERITY: Readonly<Record<Severity, number>> = guide("query_duration_p99");
+export const SLOW_BY_SEVERITY: Readonly<Record<Severity, number>> = guideThresholds("query_duration_p99");
 /** Milliseconds from which on statements are in the log at all. */
 export const SLOW_MS = SLOW_BY_SEVERITY.warning;
 /** The name under which a metric filter counts slow statements of a server. */
@@ -77,7 +65,7 @@ const checked = (
 function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] {
   const { name } = node;
   const connections = Number(node.settings["max_connections"]?.value);
-  const [use, disk, p99] = [guide("connection_utilization"), guide("disk_usage"), SLOW_BY_SEVERITY];
+  const [use, disk, p99] = [guideThresholds("connection_utilization"), guideThresholds("disk_usage"), SLOW_BY_SEVERITY];
   const free = (percentUsed: number): number => Math.round(((100 - percentUsed) / 100) * node.storageGiB * GiB);
   const slow = (severity: Severity): Expression => ({
     formula: "IF(statements > 0, 100 * FILL(slow, 0) / statements, 0)",
@@ -105,7 +93,7 @@ function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] 
       name: "cache-hit",
       description: "percent of blocks found in shared buffers",
       bad: "below",
-      ...guide("cache_hit_ratio"),
+      ...guideThresholds("cache_hit_ratio"),
       of: checked(stack, name, "cache_hit_ratio"),
       missing: "bad",
     },
@@ -162,7 +150,7 @@ function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] 
       name: "lag",
       description: "bytes of WAL that it has not replayed",
       bad: "above",
-      ...guide("replication_lag"),
+      ...guideThresholds("replication_lag"),
       of: checked(stack, name, "replication_lag_bytes"),
       missing: "bad",
     });
@@ -171,7 +159,7 @@ function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] 
       name: "dead-tuples",
       description: "dead tuples in all tables",
       bad: "above",
-      ...guide("dead_tuples"),
+      ...guideThresholds("dead_tuples"),
       of: checked(stack, name, "dead_tuples"),
       missing: "bad",
     });
@@ -195,7 +183,7 @@ export function watchesOf(stack: string, plan: AwsPlan, identifier: (server: str
       name: "pool-use",
       description: "percent of a pool's server connections in use, the fullest of all",
       bad: "above",
-      ...guide("connection_utilization"),
+      ...guideThresholds("connection_utilization"),
       of: pool("pool_use"),
       missing: "bad",
     },
