@@ -392,9 +392,15 @@ describe("a stack of stage 2", () => {
   });
 
   it("is assessed with what Docker and the pools say, and remembers it", async () => {
-    const report = await json<AssessReport>("assess", "--seconds", "1");
+    const valuesOf = (told: AssessReport) =>
+      Object.fromEntries(told.values.map(({ metric, value }) => [metric, value]));
+    // Prometheus counts what it saw when it last looked.
+    const report = await eventually("Prometheus has seen the users", async () => {
+      const told = await json<AssessReport>("assess", "--seconds", "1");
+      return valuesOf(told)["users"] === 2000 && told;
+    });
     expect(report).toMatchObject({ target: "docker", isCGraph: true, verdict: { stage: 1, presentStage: 2 } });
-    const values = Object.fromEntries(report.values.map(({ metric, value }) => [metric, value]));
+    const values = valuesOf(report);
     for (const metric of ["cpuShare", "memoryShare", "diskShare", "connectionShare", "poolShare"]) {
       expect(values[metric], metric).toBeGreaterThanOrEqual(0);
       expect(values[metric], metric).toBeLessThan(2);
