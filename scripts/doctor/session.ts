@@ -1,15 +1,14 @@
 /** Connections of the doctor: read only, patient for seconds at most, and known by their name. */
-import { readFileSync } from "node:fs";
-import pg from "pg";
+import type pg from "pg";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type Source, publicUrl } from "../import/source.ts";
+import { connectToUrl } from "../lib/databaseClient.ts";
 
 export const APPLICATION = "cgraph-db doctor";
 
 const STATEMENT_TIMEOUT_MS = 3000;
 /** Nobody is to queue behind a lock that we wait for. */
 const LOCK_TIMEOUT_MS = 200;
-const CONNECT_MS = 10_000;
 
 const LIMITS = { statement_timeout: String(STATEMENT_TIMEOUT_MS), lock_timeout: String(LOCK_TIMEOUT_MS) };
 /** For our own queries: times as texts that we can read, names of PostgreSQL's own only, no compiler, no helpers. */
@@ -90,21 +89,6 @@ export class Session implements Asker {
 
 export type Query = (text: string) => Promise<Record<string, unknown>[]>;
 
-type Tls = NonNullable<pg.ClientConfig["ssl"]>;
-
-/** TLS as libpq understands sslmode; without one it is used where the server has it, and nothing is verified. */
-function tlsOf({ parameters, files }: Source): Tls {
-  const mode = parameters["sslmode"] ?? "prefer";
-  if (mode === "disable") return false;
-  const read = (file: string | undefined): string | undefined =>
-    file === undefined ? undefined : readFileSync(file, "utf8");
-  const [ca, cert, key] = [read(files["sslrootcert"]), read(files["sslcert"]), read(files["sslkey"])];
-  const own = { ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) };
-  if (mode === "verify-full") return { ...own, ...(ca !== undefined && { ca }) };
-  if (ca === undefined && mode !== "verify-ca") return { ...own, rejectUnauthorized: false };
-  return { ...own, ...(ca !== undefined && { ca }), checkServerIdentity: () => undefined };
-}
-
 /** Why a connection failed, as a person can act on it. */
 export function connectError(place: string, user: string, error: unknown): UserError {
   const { code = "", message } = error as { code?: string; message: string };
@@ -135,36 +119,11 @@ export function connectError(place: string, user: string, error: unknown): UserE
   );
 }
 
-async function open(config: pg.ClientConfig): Promise<pg.Client> {
-  const client = new pg.Client({ connectionTimeoutMillis: CONNECT_MS, application_name: APPLICATION, ...config });
-  client.on("error", () => undefined);
-  try {
-    await client.connect();
-    return client;
-  } catch (error) {
-    await client.end().catch(() => undefined);
-    throw error;
-  }
-}
-
 /** Connects to a URL's database. Throws a UserError that says what is in the way. */
 export async function connectTo(source: Source): Promise<Session> {
-  const { host, port, user, database, password, parameters } = source;
-  const timeoutSeconds = Number(parameters["connect_timeout"] ?? 0);
-  const config: pg.ClientConfig = {
-    ...{ host, port, user, database },
-    ...(password !== undefined && { password }),
-    ...(timeoutSeconds > 0 && { connectionTimeoutMillis: timeoutSeconds * 1000 }),
-  };
-  const ssl = tlsOf(source);
-  const isOptional = ["prefer", "allow"].includes(parameters["sslmode"] ?? "prefer");
   try {
-    const client = await open({ ...config, ssl: host.startsWith("/") ? false : ssl }).catch((error: unknown) => {
-      if (!isOptional || !/does not support SSL/.test(String(error))) throw error;
-      return open({ ...config, ssl: false });
-    });
-    return new Session(client);
+    return new Session(await connectToUrl(source, APPLICATION));
   } catch (error) {
-    throw connectError(publicUrl({ ...source, parameters: {}, files: {} }), user, error);
+    throw connectError(publicUrl({ ...source, parameters: {}, files: {} }), source.user, error);
   }
 }

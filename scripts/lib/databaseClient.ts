@@ -40,8 +40,8 @@ export function tlsOf({ parameters, files }: Pick<Source, "parameters" | "files"
   const [ca, cert, key] = [file("sslrootcert"), file("sslcert"), file("sslkey")];
   const given = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
   if (mode === "verify-full") return given;
-  // With an authority `require` looks at the certificate too, as in libpq, though not at the name in it.
-  if (mode === "verify-ca" || (mode === "require" && ca)) return { ...given, checkServerIdentity: () => undefined };
+  // With an authority the certificate is looked at whatever the mode, though not the name in it.
+  if (mode === "verify-ca" || ca) return { ...given, checkServerIdentity: () => undefined };
   return { ...given, rejectUnauthorized: false };
 }
 
@@ -61,11 +61,15 @@ async function connectTo(config: ClientConfig): Promise<Client> {
   }
 }
 
-async function connectToUrl(source: Source, applicationName: string): Promise<Client> {
+/** A client on the database that a URL names; whoever calls ends it. A host that begins with / is a socket's folder. */
+export async function connectToUrl(source: Source, applicationName: string): Promise<Client> {
   const { host, port, user, database, password, parameters } = source;
+  const timeoutSeconds = Number(parameters["connect_timeout"] ?? 0);
   const config: ClientConfig = {
-    ...{ host, port, user, database, ssl: tlsOf(source), application_name: applicationName },
+    ...{ host, port, user, database, application_name: applicationName },
+    ssl: host.startsWith("/") ? false : tlsOf(source),
     ...(password === undefined ? {} : { password }),
+    ...(timeoutSeconds > 0 && { connectionTimeoutMillis: timeoutSeconds * 1000 }),
   };
   try {
     return await connectTo(config);
