@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
-import { HEALTH, containerDefaults, onNetwork } from "./docker/container.ts";
+import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
 import { ROUTER, ROUTES, haproxyConf } from "./docker/haproxyFiles.ts";
 import { dockerName } from "./docker/names.ts";
@@ -41,7 +41,6 @@ export class Router extends pulumi.ComponentResource {
       { site, image: site.servicesImage, group: "haproxy", files: { "haproxy.cfg": haproxyConf(args) } },
       { parent: this },
     );
-    const publish = (internal: number, external: number) => ({ internal, external, ip: "127.0.0.1" });
     const container = new docker.Container(
       ROUTER,
       {
@@ -56,7 +55,11 @@ export class Router extends pulumi.ComponentResource {
           { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
           { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
         ],
-        ports: [publish(ROUTES.write, ports.write), publish(ROUTES.read, ports.read), publish(ROUTES.pool, ports.pool)],
+        ports: [
+          onLocalhost(ROUTES.write, ports.write),
+          onLocalhost(ROUTES.read, ports.read),
+          onLocalhost(ROUTES.pool, ports.pool),
+        ],
         ...HEALTH,
         ...(args.started ? {} : NOT_STARTED),
         destroyGraceSeconds: 10,

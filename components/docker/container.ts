@@ -29,6 +29,9 @@ export function containerDefaults(site: DockerSite, { cpus, memoryMiB }: Contain
   } satisfies Partial<docker.ContainerArgs>;
 }
 
+/** A port of the container's that this machine alone reaches. */
+export const onLocalhost = (internal: number, external: number) => ({ internal, external, ip: "127.0.0.1" });
+
 /** Arguments of a container on the stack's network, which the others reach by `alias`. */
 export const onNetwork = (site: DockerSite, ...aliases: string[]) => ({
   networkMode: "bridge",

@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
 import { grafanaFiles } from "../../monitoring/grafanaDashboard.ts";
 import type { Pace } from "../../monitoring/rules.ts";
-import { containerDefaults, onNetwork } from "./container.ts";
+import { containerDefaults, onLocalhost, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import type { Watched } from "./exporters.ts";
 import { dockerName } from "./names.ts";
@@ -47,7 +47,7 @@ export function grafanaContainer(args: GrafanaArgs, parent: pulumi.Resource): do
         content,
         permissions: "0644",
       })),
-      ports: [{ internal: 3000, external: args.port, ip: "127.0.0.1" }],
+      ports: [onLocalhost(3000, args.port)],
     },
     { parent, deleteBeforeReplace: true },
   );

@@ -10,7 +10,7 @@ import type { BackupRepository } from "../BackupRepository.ts";
 import type { Backups } from "../Backups.ts";
 import type { Credentials } from "../Credentials.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
-import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
+import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import { EXPORTERS, OWN_PORT, VOLUMES, type Watched, exportersJson, jobsOf, type Measured } from "./exporters.ts";
 import { grafanaContainer } from "./grafanaContainer.ts";
@@ -42,7 +42,6 @@ export interface MonitoringContainers {
   readonly containerNames: Readonly<Partial<Record<MonitoringPart, pulumi.Output<string>>>>;
 }
 
-const publish = (internal: number, external: number) => ({ internal, external, ip: "127.0.0.1" });
 const healthAt = (port: number, path: string): string[] => [`CGRAPH_PORT=${port}`, `CGRAPH_PATH=${path}`];
 
 /** Prometheus, Alertmanager, exporters and, where its image can be had, Grafana. */
@@ -125,7 +124,7 @@ export function monitoringContainers(args: MonitoringContainersArgs, parent: pul
         { volumeName: alertmanagerConfig.volumeName, containerPath: CONFIG_DIRECTORY },
         { volumeName: state.name, containerPath: "/var/lib/alertmanager" },
       ],
-      ports: [publish(9093, ports.alertmanager)],
+      ports: [onLocalhost(9093, ports.alertmanager)],
     },
     { parent, deleteBeforeReplace: true, dependsOn: [alertmanagerConfig] },
   );
@@ -154,7 +153,7 @@ export function monitoringContainers(args: MonitoringContainersArgs, parent: pul
         { volumeName: series.name, containerPath: "/var/lib/prometheus" },
         tls,
       ],
-      ports: [publish(9090, ports.prometheus)],
+      ports: [onLocalhost(9090, ports.prometheus)],
       destroyGraceSeconds: 30,
     },
     { parent, deleteBeforeReplace: true, dependsOn: [prometheusConfig] },

@@ -6,7 +6,7 @@ import type { BackupRepository } from "../BackupRepository.ts";
 import type { Credentials } from "../Credentials.ts";
 import type { Cluster } from "./cluster.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
-import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
+import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import { dataVolumeName, dockerName } from "./names.ts";
 import { PG_HBA, REPOSITORY_DIRECTORY, postgresConf } from "./postgresFiles.ts";
@@ -108,7 +108,7 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
         { volumeName: args.repository.volumeName, containerPath: REPOSITORY_DIRECTORY },
         { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
       ],
-      ...("port" in place ? { ports: [{ internal: 5432, external: place.port, ip: "127.0.0.1" }] } : {}),
+      ...("port" in place ? { ports: [onLocalhost(5432, place.port)] } : {}),
       shmSize: SHM_MIB,
       ...HEALTH,
       // A server of a cluster is waited for by the command, with the others: its clients' way must not wait for its health.

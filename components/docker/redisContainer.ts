@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
 import type { CachePlan } from "../../stacks/topology.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
-import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
+import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import { dockerName } from "./names.ts";
 import { redisConf } from "./redisFiles.ts";
@@ -57,7 +57,7 @@ export function redisContainer(args: RedisContainerArgs, parent: pulumi.Resource
         { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
         { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
       ],
-      ports: [{ internal: 6379, external: args.port, ip: "127.0.0.1" }],
+      ports: [onLocalhost(6379, args.port)],
       ...HEALTH,
       destroyGraceSeconds: 10,
     },
