@@ -48,7 +48,7 @@ export interface StackConfig {
   /** Data volumes that are kept, the last one in use; `restore` adds one. Default [1]. */
   readonly dataGenerations: readonly number[];
   /**
-   * Options of Docker's local volume driver for data volumes, `{server}` being the server's name: a disk of their own.
+   * Options of Docker's local volume driver for data volumes, `{volume}` being the volume's name: a disk of their own.
    * Default none. Of a volume that is there they cannot be changed.
    */
   readonly dataVolumeOptions: Readonly<Record<string, string>> | undefined;
@@ -156,6 +156,16 @@ function texts(source: ConfigSource, key: string, example: string): Record<strin
   return Object.fromEntries(entries.map(([name, v]) => [name, String(v)]));
 }
 
+/** A folder that two servers, or a server and what a restore puts in its place, would share loses one of them. */
+function volumeOptions(source: ConfigSource): Record<string, string> | undefined {
+  const options = texts(source, "dataVolumeOptions", '{"type": "none", "o": "bind", "device": "/mnt/pg/{volume}"}');
+  const device = options?.["device"] ?? "";
+  if (device.includes("/") && !device.includes("{volume}")) {
+    throw wrong("dataVolumeOptions", device, "a place for each volume: its device must have {volume} in it");
+  }
+  return options;
+}
+
 function generations(source: ConfigSource): number[] {
   const value = json(source, "dataGenerations") ?? [1];
   const valid =
@@ -208,11 +218,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     backupIntervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),
     backupRetentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
     dataGenerations: generations(source),
-    dataVolumeOptions: texts(
-      source,
-      "dataVolumeOptions",
-      '{"type": "none", "o": "bind", "device": "/mnt/pg/{server}"}',
-    ),
+    dataVolumeOptions: volumeOptions(source),
     monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
     aws: readAwsConfig(source, stage),

@@ -11,6 +11,14 @@ export const dockerName = (stack: string, ...parts: readonly (string | number)[]
 export const dataVolumeName = (stack: string, node: string, generation: number): string =>
   dockerName(stack, node, "data", ...(generation === 1 ? [] : [generation]));
 
+/** The driver's options of one data volume, from those of the configuration, where `{volume}` stands for its name. */
+export const driverOptions = (
+  options: Readonly<Record<string, string>> | undefined,
+  volume: string,
+): Record<string, string> | undefined =>
+  options &&
+  Object.fromEntries(Object.entries(options).map(([key, value]) => [key, value.replaceAll("{volume}", volume)]));
+
 /**
  * Labels of everything a stack makes: its name, and the id in its state, which tells it from a stack of the same name
  * that another checkout or another state has made on the same engine.

@@ -8,7 +8,7 @@ import type { Cluster } from "./cluster.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
-import { dataVolumeName, dockerName } from "./names.ts";
+import { dataVolumeName, dockerName, driverOptions } from "./names.ts";
 import { PG_HBA, REPOSITORY_DIRECTORY, postgresConf } from "./postgresFiles.ts";
 
 /**
@@ -46,23 +46,15 @@ export interface PostgresServer {
 export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Resource): PostgresServer {
   const { site, node, place, credentials } = args;
   const hostname = dockerName(site.stack, node.name);
-  const driverOpts =
-    args.dataVolumeOptions &&
-    Object.fromEntries(
-      Object.entries(args.dataVolumeOptions).map(([key, value]) => [key, value.replaceAll("{server}", node.name)]),
+  const volumes = args.dataGenerations.map((generation) => {
+    const name = dataVolumeName(site.stack, node.name, generation);
+    const driverOpts = driverOptions(args.dataVolumeOptions, name);
+    return new docker.Volume(
+      `${node.name}-data${generation === 1 ? "" : `-${generation}`}`,
+      { name, labels: site.labels, ...(driverOpts && { driver: "local", driverOpts }) },
+      { parent, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
     );
-  const volumes = args.dataGenerations.map(
-    (generation) =>
-      new docker.Volume(
-        `${node.name}-data${generation === 1 ? "" : `-${generation}`}`,
-        {
-          name: dataVolumeName(site.stack, node.name, generation),
-          labels: site.labels,
-          ...(driverOpts && { driver: "local", driverOpts }),
-        },
-        { parent, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
-      ),
-  );
+  });
   const data = volumes.at(-1);
   if (!data) throw new Error("dataGenerations is empty");
   // The server's socket, shared with the backup schedule, which then needs no password.

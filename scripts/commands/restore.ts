@@ -1,4 +1,10 @@
-import { INSTALLATION_LABEL, STACK_LABEL, dataVolumeName, dockerName } from "../../components/docker/names.ts";
+import {
+  INSTALLATION_LABEL,
+  STACK_LABEL,
+  dataVolumeName,
+  dockerName,
+  driverOptions,
+} from "../../components/docker/names.ts";
 import { CONFIG_DIRECTORY } from "../../components/docker/ConfigFiles.ts";
 import { REPOSITORY_DIRECTORY } from "../../components/docker/postgresFiles.ts";
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
@@ -77,6 +83,7 @@ async function restoreInto(
   stack: string,
   values: StackValues,
   node: NodeOutput,
+  options: Readonly<Record<string, string>> | undefined,
   args: readonly string[],
 ): Promise<void> {
   const helper = dockerName(stack, "restore");
@@ -88,7 +95,11 @@ async function restoreInto(
   >;
   const label = [STACK_LABEL, INSTALLATION_LABEL].flatMap((key) => ["--label", `${key}=${labels[key] ?? ""}`]);
   const repository = dockerName(stack, "backups");
-  await docker(["volume", "create", ...label, volume]);
+  const driver = Object.entries(driverOptions(options, volume) ?? {}).flatMap(([key, value]) => [
+    "--opt",
+    `${key}=${value}`,
+  ]);
+  await docker(["volume", "create", ...label, ...driver, volume]);
   try {
     await docker([
       "create",
@@ -149,7 +160,7 @@ export async function restore(flags: RestoreFlags): Promise<void> {
     const [node] = values.nodes;
     if (!node) throw new Error("the stack has no server");
     const args = restoreArguments(flags.to, await listBackups(values.backupContainer));
-    const { dataGenerations } = checkedConfig(flags.stack);
+    const { dataGenerations, dataVolumeOptions } = checkedConfig(flags.stack);
     const next = Math.max(...dataGenerations) + 1;
     const volume = dataVolumeName(flags.stack, node.name, next);
     await confirm(
@@ -158,7 +169,7 @@ export async function restore(flags: RestoreFlags): Promise<void> {
       flags.yes === true,
     );
     await archiveUntilNow((await currentPrimary(values)).container);
-    await restoreInto(volume, flags.stack, values, node, args);
+    await restoreInto(volume, flags.stack, values, node, dataVolumeOptions, args);
     writeStackConfig(flags.stack, { dataGenerations: JSON.stringify([...dataGenerations, next]) });
     await settle((await deploy(stack, { refresh })).values);
     if (flags.json) printJson({ stack: flags.stack, restoredTo: flags.to, volume, keptVolume: node.dataVolume });

@@ -165,6 +165,8 @@ describe("configuration", () => {
     ["etcdMembers", "2", "1, 3, 5"],
     ["readPort", "5432", "two ports are the same"],
     ["messagesRetentionMonths", "0", "from 1"],
+    ["dataVolumeOptions", '{"type": "none", "o": "bind", "device": "/mnt/pg"}', "must have {volume} in it"],
+    ["dataVolumeOptions", "[1]", "an object such as"],
   ])("refuses %s = %s", (key, value, message) => {
     expect(() => config({ [key]: value })).toThrow(message);
   });
