@@ -1,15 +1,18 @@
 /** Scripts in containers that are under way before clients wait for them: getting into a container takes a tenth of a second. */
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
 
 export class InContainer {
-  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #ended: Promise<void>;
   #stdout = "";
 
   /** Starts `sh -c SCRIPT` with arguments as $1, $2, …; without `user` as the container's own. */
   constructor(container: string, script: string, args: readonly string[] = [], user?: string) {
     const as = user === undefined ? [] : ["--user", user];
-    this.#child = spawn("docker", ["exec", "--interactive", ...as, container, "sh", "-c", script, "sh", ...args]);
+    const command = ["exec", "--interactive", ...as, container, "sh", "-c", script, "sh", ...args];
+    // What nobody reads must not fill a pipe.
+    this.#child = spawn("docker", command, { stdio: ["pipe", "pipe", "ignore"] });
     this.#child.stdout.setEncoding("utf8").on("data", (chunk: string) => (this.#stdout += chunk));
     // A container that is gone answers nothing.
     this.#child.stdin.on("error", () => undefined);
