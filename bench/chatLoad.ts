@@ -1,6 +1,6 @@
 /** Clients that chat: CGraph's own transactions, with every acknowledged write remembered outside of the database. */
 import pg from "pg";
-import { Pauses } from "./pauses.ts";
+import { type Pause, Pauses } from "./pauses.ts";
 
 export interface ChatReport {
   readonly inserted: number;
@@ -12,6 +12,8 @@ export interface ChatReport {
   readonly messages: readonly string[];
   /** The longest time in which no write of any client was acknowledged. */
   readonly longestPauseMs: number;
+  /** Every such time of 100 ms and more. */
+  readonly pauses: readonly Pause[];
   /** How long writing transactions took, milliseconds. */
   readonly latencyMs: { readonly p50: number; readonly p95: number; readonly p99: number; readonly max: number };
 }
@@ -94,6 +96,11 @@ export class ChatLoad {
     this.#pauses.mark();
     this.#running = Promise.all(this.#clients.map((client) => this.#run(client)));
     return this;
+  }
+
+  /** Pauses of 100 ms and more since mark(). */
+  get pauses(): readonly Pause[] {
+    return this.#pauses.notable;
   }
 
   get writes(): number {
@@ -211,6 +218,7 @@ export class ChatLoad {
       errors: this.#errors,
       messages: [...this.#messages],
       longestPauseMs: this.#pauses.longestMs,
+      pauses: this.#pauses.notable,
       latencyMs: {
         p50: percentile(sorted, 0.5),
         p95: percentile(sorted, 0.95),

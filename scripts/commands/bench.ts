@@ -79,6 +79,11 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
     measure: async (runs, quick) =>
       (await import("../../bench/reads.ts")).benchReads({ runs, seconds: quick ? 3 : 10, onProgress: note }),
   },
+  moves: {
+    runs: 5,
+    measure: async (runs, quick) =>
+      (await import("../../bench/moves.ts")).benchMoves({ runs, messages: quick ? 5000 : 50_000, onProgress: note }),
+  },
   partitions: {
     runs: 1,
     measure: async (runs, quick) =>
