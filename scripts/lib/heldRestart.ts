@@ -6,17 +6,29 @@ import { InContainer } from "./inContainer.ts";
 import { PoolPause } from "./pooler.ts";
 import { pendingRestart, restartNode } from "./restart.ts";
 
-/** Says `back` when another postmaster than now takes connections: Patroni itself looks once a second. */
+/**
+ * Says `back` when another postmaster than now takes connections: Patroni itself looks once a second. Starts no process
+ * while it looks: the restart needs the machine.
+ */
 const RESTARTED = `. /usr/local/bin/cgraph-lib
-running() { sed -n '1p;8s/ *$//p' "$PGDATA/postmaster.pid" 2>/dev/null | tr '\\n' ' '; }
-old=$(running)
-for _ in $(seq 6000); do
-  now=$(running)
+look() {
+  local line number=0
+  now=
+  while IFS= read -r line; do
+    number=$((number + 1))
+    case $number in 1 | 8) now="$now\${line%% *} " ;; esac
+  done <"$PGDATA/postmaster.pid"
+} 2>/dev/null
+exec {never}<> <(:)
+look
+old=$now
+for _ in {1..6000}; do
+  look
   case "$now" in
     "$old") ;;
     *" ready ") echo back; exit 0 ;;
   esac
-  sleep 0.01
+  read -rt 0.01 -u "$never"
 done
 exit 1`;
 

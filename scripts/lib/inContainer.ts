@@ -7,10 +7,10 @@ export class InContainer {
   readonly #ended: Promise<void>;
   #stdout = "";
 
-  /** Starts `sh -c SCRIPT` with arguments as $1, $2, …; without `user` as the container's own. */
+  /** Starts `bash -c SCRIPT` with arguments as $1, $2, …; without `user` as the container's own. */
   constructor(container: string, script: string, args: readonly string[] = [], user?: string) {
     const as = user === undefined ? [] : ["--user", user];
-    const command = ["exec", "--interactive", ...as, container, "sh", "-c", script, "sh", ...args];
+    const command = ["exec", "--interactive", ...as, container, "bash", "-c", script, "bash", ...args];
     // What nobody reads must not fill a pipe.
     this.#child = spawn("docker", command, { stdio: ["pipe", "pipe", "ignore"] });
     this.#child.stdout.setEncoding("utf8").on("data", (chunk: string) => (this.#stdout += chunk));
