@@ -168,8 +168,12 @@ async function bringUp(
 }
 
 /** Brings a stack in Docker to what its configuration says; gives its outputs and how many resources changed. */
-export async function deploy(stack: Stack, options: BringOptions): Promise<{ changes: number; values: StackValues }> {
-  const { changes } = await bringUp(stack, options, { target: "docker", watch: true });
+export async function deploy(
+  stack: Stack,
+  options: BringOptions & Pick<OperateOptions, "onEvent">,
+): Promise<{ changes: number; values: StackValues }> {
+  const { onEvent } = options;
+  const { changes } = await bringUp(stack, options, { target: "docker", watch: true, ...(onEvent && { onEvent }) });
   return { changes, values: (await valuesAfterUp(stack)) as StackValues };
 }
 

@@ -1,5 +1,5 @@
 /** What the steps of a move share: the stack, its configuration at each stage, what runs. */
-import type { Stack } from "@pulumi/pulumi/automation/index.js";
+import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
 import type { Change } from "../../migration/change.ts";
 import { leavingOf } from "../../migration/leaving.ts";
 import type { StackConfig } from "../../stacks/config.ts";
@@ -8,7 +8,7 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { unprotect } from "../lib/allow.ts";
 import { configCopy } from "../lib/configCopy.ts";
 import { deploy } from "../lib/deploy.ts";
-import { changesOf } from "../lib/plan.ts";
+import { changeOf, changesOf } from "../lib/plan.ts";
 import { reconcile, startStopped } from "../lib/reconcile.ts";
 import { clearForAlone } from "../lib/shrink.ts";
 import { stackValues } from "../lib/stack.ts";
@@ -17,6 +17,20 @@ import { checkedConfig } from "../lib/stackConfig.ts";
 interface BringOptions {
   readonly phase?: "none" | "prepare";
   readonly remember?: (left: readonly string[]) => void;
+}
+
+/** One resource that a step has changed: its URN, and what Pulumi calls what it did. */
+export interface Changed {
+  readonly urn: string;
+  readonly op: string;
+}
+
+/** What a Pulumi run of a move has done. */
+export interface Brought {
+  readonly values: StackValues;
+  /** Volumes that were let go. */
+  readonly left: readonly string[];
+  readonly changed: readonly Changed[];
 }
 
 export class MoveContext {
@@ -42,21 +56,23 @@ export class MoveContext {
 
   /**
    * Brings the stack to a stage, with the configuration from before left as it is. What holds data and may not go is
-   * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. Gives the volumes that were let go;
-   * `remember` is told of them before they are.
+   * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. `remember` is told of
+   * the volumes that are let go before they are.
    */
-  async bringTo(
-    stage: number,
-    { phase = "none", remember }: BringOptions = {},
-  ): Promise<{ values: StackValues; left: string[] }> {
+  async bringTo(stage: number, { phase = "none", remember }: BringOptions = {}): Promise<Brought> {
     const copy = configCopy(this.name, { stage: String(stage), phase });
     try {
       const { refresh } = await reconcile(this.stack);
       const left = await this.#release(await changesOf(this.stack, copy.file));
       remember?.(left);
       await (stage === 1 ? clearForAlone(this.name) : startStopped(this.stack));
-      const { values } = await deploy(this.stack, { refresh, configFile: copy.file });
-      return { values, left };
+      const changed: Changed[] = [];
+      const onEvent = (event: EngineEvent): void => {
+        const change = changeOf(event);
+        if (change) changed.push({ urn: change.urn, op: change.op });
+      };
+      const { values } = await deploy(this.stack, { refresh, configFile: copy.file, onEvent });
+      return { values, left, changed };
     } finally {
       copy.remove();
     }

@@ -93,9 +93,9 @@ function workOf(
     async run(progress, before) {
       const all = (left: readonly string[]): string[] => [...new Set([...strings(before["left"]), ...left])];
       const remember = (left: readonly string[]): void => progress.remember({ left: all(left) });
-      const { values } = await context.bringTo(to, { remember });
+      const { values, changed } = await context.bringTo(to, { remember });
       await settle(values);
-      return {};
+      return { changed };
     },
     async undo() {
       const { values } = await context.bringTo(from);
@@ -126,25 +126,25 @@ function workOf(
     },
     prepare: {
       async run() {
-        await context.bringTo(to, { phase: "prepare" });
-        return {};
+        const { changed } = await context.bringTo(to, { phase: "prepare" });
+        return { changed };
       },
       undo: () => bringBack(context, from),
     },
     takeover: {
       async run() {
         const before = await context.values();
-        const { values } = await withRouterReady(context.name, before, () => context.bringTo(to));
+        const { values, changed } = await withRouterReady(context.name, before, () => context.bringTo(to));
         await settle(values);
-        return {};
+        return { changed };
       },
       undo: () => bringBack(context, from),
     },
     extend: {
       async run() {
-        const { values } = await context.bringTo(to);
+        const { values, changed } = await context.bringTo(to);
         await settle(values);
-        return {};
+        return { changed };
       },
       undo: () => bringBack(context, from),
     },
