@@ -2,7 +2,8 @@ import { join } from "node:path";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { check, confirmedStep, cutoverQuestion, describeSource, importSteps, refuseOrNote } from "../import/steps.ts";
-import { type Source, parseSource, publicUrl } from "../import/source.ts";
+import { listed } from "../import/compare.ts";
+import { type Source, parseSource, publicUrl, refuseHalfTls } from "../import/source.ts";
 import { Tools } from "../import/tools.ts";
 import { confirm } from "../lib/ask.ts";
 import { containerStates } from "../lib/docker.ts";
@@ -12,10 +13,10 @@ import { bytes, print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { run } from "../lib/run.ts";
 import {
-  type Facts,
   type Journal,
   beginJournal,
   closeJournal,
+  factsOf,
   openJournal,
   refuseDuringMove,
 } from "../migrate/journal.ts";
@@ -92,6 +93,7 @@ function sourceOf(flags: ImportFlags, journal: Journal | undefined): Source {
   const text = flags.from ?? journal?.from;
   if (text === undefined) throw new UserError("--from is missing", "give the URL of the database to import");
   const source = parseSource(text, process.env);
+  refuseHalfTls(source);
   if (journal && publicUrl(source) !== journal.from) {
     throw new UserError(
       `the import under way is from ${journal.from}`,
@@ -102,32 +104,62 @@ function sourceOf(flags: ImportFlags, journal: Journal | undefined): Source {
   return source;
 }
 
-const factsOf = (journal: Journal | undefined, step: string): Facts =>
-  journal?.steps.find(({ id }) => id === step)?.facts ?? {};
-
+/** What was found when all was done. Throws a UserError where source and stack are not the same, or it is not known. */
 function report(flags: ImportFlags, journal: Journal): void {
-  const number = (step: string, fact: string): number => Number(factsOf(journal, step)[fact] ?? 0);
   const follow = journal.steps.some(({ id }) => id === "follow");
+  const number = (step: string, fact: string): number => Number(factsOf(journal, step)[fact] ?? 0);
+  const names = (fact: string): readonly string[] => (factsOf(journal, "recheck")[fact] ?? []) as readonly string[];
+  const compared = follow ? "recheck" : "verify";
   const copySeconds = number("copy", "copyMs") / 1000;
   const figures = {
-    tables: number("verify", "tables"),
-    rows: number("verify", "rows"),
-    bytes: number("verify", "bytes"),
+    tables: number(compared, "tables"),
+    rows: number(compared, "rows"),
+    bytes: number(compared, "bytes"),
     copySeconds,
     bytesPerSecond: copySeconds > 0 ? Math.round(number("copy", "bytes") / copySeconds) : 0,
     pauseMs: number("finish", "at") - number(follow ? "cutover" : "freeze", "at"),
   };
+  const [different, rewritten, lost] = [
+    names("differences"),
+    names("rewritten"),
+    factsOf(journal, "recheck")["lost"] === true,
+  ];
+  const same = different.length === 0 && !lost;
   if (flags.json) {
-    printJson({ stack: flags.stack, from: journal.from, follow, done: true, ...figures });
-    return;
-  }
-  const other = flags.stack === "dev" ? "" : ` --stack ${flags.stack}`;
-  print(`Imported ${journal.from}: ${figures.tables} tables, ${figures.rows} rows, ${bytes(figures.bytes)}, the same on both sides.
+    const found = { same, differences: different, notCompared: rewritten };
+    printJson({ stack: flags.stack, from: journal.from, follow, done: true, ...figures, ...found });
+  } else {
+    const other = flags.stack === "dev" ? "" : ` --stack ${flags.stack}`;
+    const how = same ? ", the same on both sides" : "";
+    print(`Imported ${journal.from}: ${figures.tables} tables, ${figures.rows} rows, ${bytes(figures.bytes)}${how}.
 Copied at ${bytes(figures.bytesPerSecond)} a second, indexes included; nobody could write for ${(figures.pauseMs / 1000).toFixed(1)} s.
 Writes go to the stack now; the source stays as it was, read only.
 
   URLs with passwords  ./cgraph-db env${other}
   a first backup       ./cgraph-db backup --type full${other}`);
+  }
+  if (rewritten.length > 0) {
+    note(
+      `  note: not compared, since the stack's clients have emptied, rewritten or dropped them: ${rewritten.join(", ")}`,
+    );
+  }
+  const remedy = `the stack takes writes since, so nothing is taken back by itself; the source, read only, has everything it had.
+  Bring what is missing over by hand, or stop the application and go back to the source:
+  ALTER DATABASE … RESET default_transaction_read_only there; what clients have written since is in the stack only`;
+  if (lost) {
+    throw new UserError(
+      "the stack's server has started anew before the last comparison was done: what was written while the copy was followed is not compared",
+      remedy,
+      EXIT.failed,
+    );
+  }
+  if (!same) {
+    throw new UserError(
+      `source and stack differed when the stack took over:\n  ${listed(different)}`,
+      remedy,
+      EXIT.failed,
+    );
+  }
 }
 
 /** A dry run: looks at both sides, makes and keeps nothing but the image. */
@@ -221,9 +253,8 @@ async function begin(flags: ImportFlags): Promise<void> {
 }
 
 const importStepIds = (follow: boolean): string[] => [
-  ...["check", "freeze", "copy"],
-  ...(follow ? ["follow", "cutover"] : []),
-  ...["own", "verify", "finish"],
+  ...["check", "freeze", "copy", "own", "verify"],
+  ...(follow ? ["follow", "cutover", "finish", "recheck"] : ["finish"]),
 ];
 
 async function goOnOrBack(flags: ImportFlags): Promise<void> {

@@ -1,64 +1,11 @@
-/** Whether two databases hold the same: columns, rows, indexes, sequences. */
-import { literal } from "../../components/sqlText.ts";
+/** Whether two databases hold the same. */
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import type { Progress } from "../migrate/runner.ts";
 import { bytes } from "../lib/print.ts";
-import { OTHER_SCHEMAS, QUALIFIED, TABLES, notOfExtension } from "./inspect.ts";
+import type { Progress } from "../migrate/runner.ts";
+import { QUALIFIED, TABLES } from "./inspect.ts";
+import { at } from "./snapshots.ts";
+import { differences, sequenceDifferences, structureSql } from "./structure.ts";
 import type { Tools } from "./tools.ts";
-
-/** Every column of every table with its type, one a line. */
-export const columnsSql = `SELECT ${QUALIFIED} || '.' || quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod)
-    || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
-  FROM ${TABLES.replace(" WHERE ", " JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped AND ")} ORDER BY 1`;
-
-/** Every index, constraint and trigger by name, one a line. */
-const OBJECTS_SQL = `SELECT 'index ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid
-    WHERE i.indisvalid AND ${OTHER_SCHEMAS} AND ${notOfExtension("pg_class", "c.oid")} AND ${notOfExtension("pg_class", "i.indrelid")}
-  UNION ALL SELECT 'constraint ' || quote_ident(k.conname) || ' of ' || ${QUALIFIED} FROM pg_constraint k
-    JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE k.contype IN ('c', 'f', 'p', 'u', 'x') AND k.convalidated AND ${OTHER_SCHEMAS} AND ${notOfExtension("pg_class", "c.oid")}
-  UNION ALL SELECT 'trigger ' || quote_ident(t.tgname) || ' of ' || ${QUALIFIED} FROM pg_trigger t
-    JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE NOT t.tgisinternal AND ${OTHER_SCHEMAS} AND ${notOfExtension("pg_class", "c.oid")} ORDER BY 1`;
-
-const SEQUENCES_SQL = `SELECT coalesce(json_agg(json_build_object('name', quote_ident(schemaname) || '.' || quote_ident(sequencename),
-    'last', last_value::text, 'start', start_value::text) ORDER BY 1), '[]')
-  FROM pg_sequences s JOIN pg_namespace n ON n.nspname = s.schemaname WHERE ${OTHER_SCHEMAS}`;
-
-interface Sequence {
-  readonly name: string;
-  /** Null where it has never been used. */
-  readonly last: string | null;
-  readonly start: string;
-}
-
-const sequences = async (ask: (sql: string) => Promise<string>): Promise<Sequence[]> =>
-  JSON.parse(await ask(SEQUENCES_SQL)) as Sequence[];
-
-/** Gives the target's sequences the source's values: logical replication leaves them alone. Gives how many. */
-export async function syncSequences(tools: Tools): Promise<number> {
-  const all = await sequences((sql) => tools.onSource(sql));
-  const set = all.map(({ name, last, start }) =>
-    last === null
-      ? `SELECT setval(${literal(name)}, ${start}, false)`
-      : `SELECT setval(${literal(name)}, ${last}, true)`,
-  );
-  if (set.length > 0) await tools.onTarget(`${set.join(";\n")};`);
-  return all.length;
-}
-
-/** Lines that only one of two texts has, marked by where they are. */
-export function differences(source: string, target: string): string[] {
-  const [there, here] = [source, target].map((text) => new Set(text.split("\n").filter((line) => line !== ""))) as [
-    Set<string>,
-    Set<string>,
-  ];
-  return [
-    ...[...there].filter((line) => !here.has(line)).map((line) => `${line} (only on the source)`),
-    ...[...here].filter((line) => !there.has(line)).map((line) => `${line} (only in the stack)`),
-  ];
-}
 
 interface Table {
   /** Quoted, with its schema. */
@@ -72,6 +19,12 @@ const LIST_SQL = `SELECT coalesce(json_agg(json_build_object('name', ${QUALIFIED
     'columns', (SELECT coalesce(json_agg(quote_ident(a.attname) ORDER BY a.attnum), '[]') FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''))
     ORDER BY pg_table_size(c.oid) DESC), '[]') FROM ${TABLES}`;
+
+/**
+ * Tables of a snapshot that have been dropped, emptied or rewritten since, one a line: it no longer shows what they held.
+ * A snapshot's own pg_class has the file of its moment, the function that of now.
+ */
+const REWRITTEN_SQL = `SELECT ${QUALIFIED} FROM ${TABLES} AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)`;
 
 /** Rows and a checksum of all their text, whatever their order. */
 export const checksumSql = ({ name, columns }: Pick<Table, "name" | "columns">): string =>
@@ -94,64 +47,128 @@ export function batches<T extends Pick<Table, "bytes">>(tables: readonly T[], mo
   return current.length > 0 ? [...made, current] : made;
 }
 
-export interface Verified {
-  readonly tables: number;
-  readonly rows: number;
-  readonly bytes: number;
-  readonly sequences: number;
-}
-
 /** How many tables are read at a time, on either side. */
 const AT_ONCE = 2;
 const BATCH = { bytes: 32 * 1024 * 1024, tables: 200 };
 
-/** Compares everything. Throws a UserError with what differs. */
-export async function verify(tools: Tools, progress: Progress): Promise<Verified> {
-  const both = async (sql: string): Promise<[string, string]> =>
-    Promise.all([tools.onSource(sql), tools.onTarget(sql)]);
-  const [list, columns, objects, largeObjects] = await Promise.all([
-    tools.onSource(LIST_SQL),
-    both(columnsSql),
-    both(OBJECTS_SQL),
-    both("SELECT count(*) FROM pg_largeobject_metadata"),
-  ]);
-  const tables = JSON.parse(list) as Table[];
-  const wrong = [...differences(...columns), ...differences(...objects)];
+/** The snapshots to read at; a side without one is read as it is now. */
+export interface Moment {
+  readonly source?: string | undefined;
+  readonly target?: string | undefined;
+}
+
+export interface Compared {
+  readonly tables: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly differences: readonly string[];
+  /** Tables that could not be compared, since the target's clients have emptied, rewritten or dropped them. */
+  readonly rewritten: readonly string[];
+}
+
+/** Compares the rows of all tables that the source has, but for those that `leaveOut` names. */
+export async function compareRows(
+  tools: Tools,
+  progress: Progress,
+  moment: Moment,
+  leaveOut: (name: string) => boolean = () => false,
+): Promise<Compared> {
+  const tables = JSON.parse(await tools.onSource(LIST_SQL)) as Table[];
   const total = tables.reduce((sum, table) => sum + table.bytes, 0);
-  const isMissing = (table: Table): boolean =>
-    wrong.some((line) => line.startsWith(`${table.name}.`) && line.endsWith("source)"));
+  const wrong = new Map<string, string>();
   let [done, rows] = [0, 0];
-  const queue = batches(tables.filter((table) => !isMissing(table)));
+  const queue = batches(tables.filter(({ name }) => !leaveOut(name)));
+  const rewritten = async (): Promise<Set<string>> =>
+    new Set(
+      moment.target === undefined
+        ? []
+        : (await tools.onTarget(at(moment.target, REWRITTEN_SQL))).split("\n").filter(Boolean),
+    );
+  const read = async (batch: readonly Table[]): Promise<void> => {
+    const sql = batch.map(checksumSql).join(";\n");
+    const answers = await Promise.all([
+      tools.onSource(at(moment.source, sql)),
+      tools.onTarget(at(moment.target, sql)),
+    ]).catch(async (error: unknown) => {
+      const gone = await rewritten();
+      const left = batch.filter(({ name }) => !gone.has(name));
+      if (left.length === batch.length) throw error;
+      if (left.length > 0) queue.push(left);
+    });
+    if (!answers) return;
+    const [there = [], here = []] = answers.map((text) => text.split("\n"));
+    batch.forEach(({ name, bytes: size }, index) => {
+      if (there[index] !== here[index])
+        wrong.set(name, `${name}: ${there[index]} on the source, ${here[index]} in the stack`);
+      rows += Number(there[index]?.split(" ")[0]);
+      done += size;
+    });
+  };
   const work = async (): Promise<void> => {
     for (let batch = queue.shift(); batch; batch = queue.shift()) {
       progress.detail(`${bytes(done)} of ${bytes(total)}`);
-      const results = await both(batch.map(checksumSql).join(";\n"));
-      const [there = [], here = []] = results.map((text) => text.split("\n"));
-      batch.forEach(({ name, bytes: size }, index) => {
-        if (there[index] !== here[index])
-          wrong.push(`${name}: ${there[index]} on the source, ${here[index]} in the stack`);
-        rows += Number(there[index]?.split(" ")[0]);
-        done += size;
-      });
+      await read(batch);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  const [there, here] = await Promise.all([
-    sequences((sql) => tools.onSource(sql)),
-    sequences((sql) => tools.onTarget(sql)),
-  ]);
-  const lines = (all: readonly Sequence[]): string =>
-    all.map(({ name, last }) => `sequence ${name} at ${last}`).join("\n");
-  wrong.push(...differences(lines(there), lines(here)));
-  if (largeObjects[0] !== largeObjects[1]) {
-    wrong.push(`${largeObjects[0]} large objects on the source, ${largeObjects[1]} in the stack`);
+  const gone = await rewritten();
+  return {
+    tables: tables.length,
+    rows,
+    bytes: total,
+    differences: [...wrong].filter(([name]) => !gone.has(name)).map(([, text]) => text),
+    rewritten: tables.map(({ name }) => name).filter((name) => gone.has(name)),
+  };
+}
+
+const NAMES_SQL = `SELECT ${QUALIFIED} FROM ${TABLES}`;
+
+/**
+ * Compares the source, which is read only, with the target's snapshot of the moment at which the last change of the source
+ * was there and no client had been let in yet. Whoever has written to the source in spite of it shows too.
+ */
+export async function recheck(tools: Tools, progress: Progress, snapshot: string): Promise<Compared> {
+  const here = new Set((await tools.onTarget(at(snapshot, NAMES_SQL))).split("\n"));
+  const missing = (await tools.onSource(NAMES_SQL)).split("\n").filter((name) => name !== "" && !here.has(name));
+  const compared = await compareRows(tools, progress, { target: snapshot }, (name) => missing.includes(name));
+  const lines = missing.map((name) => `${name} (only on the source)`);
+  return { ...compared, differences: [...lines, ...compared.differences] };
+}
+
+export const listed = (lines: readonly string[]): string =>
+  `${lines.slice(0, 20).join("\n  ")}${lines.length > 20 ? `\n  and ${lines.length - 20} more` : ""}`;
+
+/**
+ * Compares everything that has been copied, before any client is let in. Throws a UserError with what differs.
+ *
+ * A source that goes on is read at `snapshot`, of which the copy was made; its sequences then go on too, and are left out.
+ * Without a snapshot it must be read only, unless `rows` is false: then only what tables are made of is compared.
+ */
+export async function verify(
+  tools: Tools,
+  progress: Progress,
+  { follow, snapshot }: { readonly follow: boolean; readonly snapshot: string | undefined },
+): Promise<Pick<Compared, "tables" | "rows" | "bytes">> {
+  const both = async (sql: string): Promise<[string, string]> =>
+    Promise.all([tools.onSource(sql), tools.onTarget(sql)]);
+  const wrong = differences(...(await both(structureSql)));
+  const isMissing = (name: string): boolean =>
+    wrong.some((line) => line.startsWith(`${name}.`) && line.endsWith("source)"));
+  const compared =
+    follow && snapshot === undefined ? undefined : await compareRows(tools, progress, { source: snapshot }, isMissing);
+  wrong.push(...(compared?.differences ?? []));
+  if (!follow) {
+    wrong.push(...(await sequenceDifferences(tools)));
+    const [there, here] = await both("SELECT count(*) FROM pg_largeobject_metadata");
+    if (there !== here) wrong.push(`${there} large objects on the source, ${here} in the stack`);
   }
   if (wrong.length > 0) {
     throw new UserError(
-      `source and stack differ:\n  ${wrong.slice(0, 20).join("\n  ")}${wrong.length > 20 ? `\n  and ${wrong.length - 20} more` : ""}`,
+      `source and stack differ:\n  ${listed(wrong)}`,
       "nothing is lost, the source has everything: ./cgraph-db import --rollback takes the import back",
       EXIT.failed,
     );
   }
-  return { tables: tables.length, rows, bytes: total, sequences: there.length };
+  const { tables = 0, rows = 0, bytes: size = 0 } = compared ?? {};
+  return { tables, rows, bytes: size };
 }

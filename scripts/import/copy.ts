@@ -8,7 +8,7 @@ import { bytes } from "../lib/print.ts";
 import type { Facts } from "../migrate/journal.ts";
 import type { Progress } from "../migrate/runner.ts";
 import { TABLES } from "./inspect.ts";
-import { beginStream, endSnapshot, unpublish, unsubscribe } from "./stream.ts";
+import { beginStream, unpublish, unsubscribe } from "./stream.ts";
 import { type Tools, WORK } from "./tools.ts";
 
 const JOB = "copy";
@@ -154,11 +154,8 @@ export async function copy(place: CopyPlace, progress: Progress, before: Facts):
     if (round % 4 === 3) await show(tools, progress, total, since);
     await sleep(500);
   }
-  if (place.follow) {
-    await endSnapshot(tools);
-    // It was there when the schema was read.
-    await tools.onTarget(`DROP PUBLICATION IF EXISTS ${tools.name}`);
-  }
+  // The source's was there when the schema was read.
+  if (place.follow) await tools.onTarget(`DROP PUBLICATION IF EXISTS ${tools.name}`);
   return { bytes: total, ...(await copyFigures(tools)) };
 }
 

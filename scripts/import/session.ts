@@ -35,6 +35,23 @@ export const QUERY_OPTIONS = options(SESSION);
 
 export const lastLines = (text: string, count = 4): string => text.trim().split("\n").slice(-count).join("\n");
 
+/** What TLS fails for, and what to do about it. */
+const TLS_FAILURES: readonly (readonly [RegExp, string, string])[] = [
+  [/valid client certificate/, "demands a client's certificate", "add sslcert=FILE and sslkey=FILE to the URL"],
+  [/no encryption$/m, "demands TLS", "set sslmode to verify-full and sslrootcert to its authority's certificate"],
+  [/does not support SSL/, "has no TLS", "set sslmode=prefer in the URL, where the network is to be trusted"],
+  [
+    /certificate verify failed/,
+    "has a certificate of another authority than sslrootcert",
+    "give the certificate of its own authority (on RDS: Amazon's global-bundle.pem)",
+  ],
+  [
+    /server certificate for .* does not match/,
+    "has a certificate of another name",
+    "give the name that is on it as the host in --from, or sslmode=verify-ca",
+  ],
+];
+
 /** What psql says of a source, in words that a person can act on. */
 export function sourceError(source: Source, stderr: string): UserError {
   const words = lastLines(stderr.replace(/^psql: error: /gm, ""));
@@ -46,6 +63,10 @@ export function sourceError(source: Source, stderr: string): UserError {
       EXIT.failed,
     );
   }
+  // Where TLS was tried first, the last word is what failed without it.
+  const tls = /SSL encryption/.test(words) ? undefined : TLS_FAILURES.find(([pattern]) => pattern.test(words));
+  if (tls)
+    return new UserError(`the source at ${place} ${tls[1]}: ${words.split("\n").at(0) ?? ""}`, tls[2], EXIT.failed);
   if (/could not translate host name|Connection refused|timeout expired|No route to host|unreachable/i.test(words)) {
     return new UserError(
       `the source at ${place} cannot be reached: ${words.split("\n").at(0) ?? ""}`,

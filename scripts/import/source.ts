@@ -1,5 +1,6 @@
 /** Where a database comes from: its URL, taken apart so that the password goes its own way. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { resolve } from "node:path";
 import { UserError } from "../../tuning/errors.ts";
 
 /** Parameters of libpq that name a file of this machine. */
@@ -83,10 +84,11 @@ export function parseSource(
   for (const [name, value] of url.searchParams) {
     if (!PARAMETERS.includes(name)) throw wrong(`has a parameter that is not known here: ${name}`);
     const isFile = (FILE_PARAMETERS as readonly string[]).includes(name) || name === "passfile";
-    if (isFile && value !== "system" && !existsSync(value))
+    const isPath = isFile && !(name === "sslrootcert" && value === "system");
+    if (isPath && !statSync(value, { throwIfNoEntry: false })?.isFile())
       throw wrong(`names a file for ${name} that does not exist: ${value}`);
     if (name === "passfile") fromFile = passfilePassword(readFileSync(value, "utf8"), place);
-    else if (isFile && value !== "system") files[name] = value;
+    else if (isPath) files[name] = resolve(value);
     else if (name !== "application_name") parameters[name] = value;
   }
   const inUrl = url.password === "" ? undefined : decode(url.password);
@@ -106,6 +108,20 @@ export function publicUrl(
   const at = host.includes(":") ? `[${host}]` : host;
   const end = query === "" ? "" : `?${query.replaceAll("%2F", "/")}`;
   return `postgresql://${encodeURIComponent(user)}@${at}:${port}/${encodeURIComponent(database)}${end}`;
+}
+
+/** Refuses what libpq would look for in this machine's home folder: the import connects from elsewhere. Throws a UserError. */
+export function refuseHalfTls({ parameters, files }: Pick<Source, "parameters" | "files">): void {
+  const mode = parameters["sslmode"] ?? "";
+  if (mode.startsWith("verify-") && files["sslrootcert"] === undefined && parameters["sslrootcert"] === undefined) {
+    throw new UserError(
+      `--from has sslmode=${mode} and nothing to verify with`,
+      "add sslrootcert=FILE with the source's certificate authority, or sslrootcert=system for the public ones",
+    );
+  }
+  if ((files["sslcert"] === undefined) !== (files["sslkey"] === undefined)) {
+    throw new UserError("--from has one of sslcert and sslkey", "give both: a client's certificate and its key");
+  }
 }
 
 /** A passfile that fits every place: its holder connects to one server only. Empty where there is no password. */

