@@ -71,7 +71,7 @@ export const QUALIFIED = "quote_ident(n.nspname) || '.' || quote_ident(c.relname
 
 const list = (query: string): string => `(SELECT coalesce(json_agg(x), '[]') FROM (${query}) AS q (x))`;
 
-// Columns of pg_database differ by version: a row as JSON has what there is.
+// Columns of pg_database differ by version, as settings do: a row as JSON has what there is.
 const sourceSql = (name: string): string => `SELECT json_build_object(
   'version', current_setting('server_version_num')::int,
   'walLevel', current_setting('wal_level'),
@@ -84,7 +84,7 @@ const sourceSql = (name: string): string => `SELECT json_build_object(
   'freeSlots', current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots WHERE slot_name <> '${name}'),
   'freeSenders', current_setting('max_wal_senders')::int
     - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender' AND application_name <> '${name}'),
-  'slotKeepMiB', (SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+  'slotKeepMiB', coalesce((SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size'), -1),
   'sizeBytes', pg_database_size(d.oid),
   'encoding', pg_encoding_to_char(d.encoding),
   'provider', coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),

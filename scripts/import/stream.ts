@@ -89,7 +89,7 @@ interface Lag {
 const lag = async (tools: Tools, until = "pg_current_wal_lsn()"): Promise<Lag> => {
   const text =
     await tools.onSource(`SELECT json_build_object('bytes', greatest(pg_wal_lsn_diff(${until}, confirmed_flush_lsn), 0),
-    'active', active, 'lost', coalesce(wal_status = 'lost', false)) FROM pg_replication_slots WHERE slot_name = '${tools.name}'`);
+    'active', active, 'lost', coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false)) FROM pg_replication_slots s WHERE slot_name = '${tools.name}'`);
   if (text === "") return { bytes: 0, active: false, lost: true };
   return JSON.parse(text) as Lag;
 };

@@ -1,14 +1,17 @@
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { assess } from "../../scripts/import/assess.ts";
 import { batches } from "../../scripts/import/compare.ts";
 import { differences } from "../../scripts/import/structure.ts";
 import type { SourceFacts, TargetFacts } from "../../scripts/import/inspect.ts";
+import { sourceError } from "../../scripts/import/session.ts";
 import {
   parseSource,
   passfilePassword,
   passfileText,
   publicUrl,
+  refuseHalfTls,
   relayedConninfo,
 } from "../../scripts/import/source.ts";
 
@@ -58,6 +61,58 @@ describe("a source's URL", () => {
         },
       ),
     );
+  });
+
+  it("names files by their whole path, and gives the stack's server those that it was given", () => {
+    const source = parseSource("postgresql://me@a/b?sslmode=verify-ca&sslrootcert=package.json", {});
+    expect(source.files).toEqual({ sslrootcert: join(process.cwd(), "package.json") });
+    expect(relayedConninfo(source, { port: 1, folder: "/run/x" })).toContain(
+      "sslmode='verify-ca' sslrootcert='/run/x/sslrootcert'",
+    );
+    const system = parseSource("postgresql://me@a/b?sslmode=verify-full&sslrootcert=system", {});
+    expect(relayedConninfo(system, { port: 1, folder: "/run/x" })).toContain("sslrootcert='system'");
+    expect(() => parseSource("postgresql://me@a/b?sslcert=system", {})).toThrow("does not exist: system");
+    expect(() => parseSource("postgresql://me@a/b?sslrootcert=/tmp", {})).toThrow("does not exist: /tmp");
+  });
+
+  it.each([
+    ["sslmode=verify-full", "nothing to verify with"],
+    ["sslmode=verify-ca&sslcert=package.json&sslkey=package.json", "nothing to verify with"],
+    ["sslcert=package.json", "one of sslcert and sslkey"],
+    ["sslkey=package.json&sslmode=require", "one of sslcert and sslkey"],
+  ])("with half of what TLS needs is refused by an import: %s", (query, words) => {
+    expect(() => refuseHalfTls(parseSource(`postgresql://me@a/b?${query}`, {}))).toThrow(words);
+  });
+
+  it("needs no more for TLS than what it says", () => {
+    for (const query of ["", "sslmode=require", "sslmode=verify-full&sslrootcert=system"]) {
+      expect(() => refuseHalfTls(parseSource(`postgresql://me@a/b?${query}`, {}))).not.toThrow();
+    }
+  });
+
+  it.each([
+    ['FATAL:  no pg_hba.conf entry for host "1.2.3.4", user "me", database "b", no encryption', "demands TLS"],
+    ["FATAL:  connection requires a valid client certificate", "demands a client's certificate"],
+    ["server does not support SSL, but SSL was required", "has no TLS"],
+    ["SSL error: certificate verify failed", "another authority"],
+    ['server certificate for "db" does not match host name "a"', "another name"],
+  ])("whose TLS fails is told why: %s", (stderr, words) => {
+    const error = sourceError(
+      parseSource("postgresql://me@a/b", {}),
+      `psql: error: connection to server failed: ${stderr}\n`,
+    );
+    expect(error.message).toContain(words);
+    expect(error.message).toContain(stderr);
+  });
+
+  it("that lets nobody in, with TLS or without, is not said to demand it", () => {
+    const rejects = (how: string): string =>
+      `connection failed: FATAL:  no pg_hba.conf entry for host "1.2.3.4", ${how}\n`;
+    const error = sourceError(
+      parseSource("postgresql://me@a/b", {}),
+      rejects("SSL encryption") + rejects("no encryption"),
+    );
+    expect(error.message).not.toContain("demands");
   });
 
   it("leads the stack's server through its own 127.0.0.1, to the name on the certificate", () => {
