@@ -15,10 +15,11 @@ interface Table {
   readonly bytes: number;
 }
 
-const LIST_SQL = `SELECT coalesce(json_agg(json_build_object('name', ${QUALIFIED}, 'bytes', pg_table_size(c.oid),
+/** All tables, the largest first, and how the database encodes text. */
+const LIST_SQL = `SELECT json_build_object('encoding', getdatabaseencoding(), 'tables', coalesce(json_agg(json_build_object('name', ${QUALIFIED}, 'bytes', pg_table_size(c.oid),
     'columns', (SELECT coalesce(json_agg(quote_ident(a.attname) ORDER BY a.attnum), '[]') FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''))
-    ORDER BY pg_table_size(c.oid) DESC), '[]') FROM ${TABLES}`;
+    ORDER BY pg_table_size(c.oid) DESC), '[]')) FROM ${TABLES}`;
 
 /**
  * Tables of a snapshot that have been dropped, emptied or rewritten since, one a line: it no longer shows what they held.
@@ -26,11 +27,12 @@ const LIST_SQL = `SELECT coalesce(json_agg(json_build_object('name', ${QUALIFIED
  */
 const REWRITTEN_SQL = `SELECT ${QUALIFIED} FROM ${TABLES} AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)`;
 
-/** Rows and a checksum of all their text, whatever their order. */
-export const checksumSql = ({ name, columns }: Pick<Table, "name" | "columns">): string =>
-  `SELECT count(*) || ' rows, checksum '
-     || coalesce(sum(hashtextextended(ROW(${columns.map((column) => `t.${column}`).join(", ")})::text COLLATE "C", 0)::numeric), 0)
-   FROM ${name} t`;
+/** Rows and a checksum of all their text, whatever their order. A hash is of bytes: text of another encoding is made UTF8 first. */
+function checksumSql({ name, columns }: Table, encoding: string): string {
+  const row = `ROW(${columns.map((column) => `t.${column}`).join(", ")})::text`;
+  const text = encoding === "UTF8" ? row : `md5(convert_to(${row}, 'UTF8'))`;
+  return `SELECT count(*) || ' rows, checksum ' || coalesce(sum(hashtextextended(${text} COLLATE "C", 0)::numeric), 0) FROM ${name} t`;
+}
 
 /** Small tables are read together: a call takes longer than they do. Large ones come first, alone. */
 export function batches<T extends Pick<Table, "bytes">>(tables: readonly T[], most = BATCH): T[][] {
@@ -73,7 +75,7 @@ export async function compareRows(
   moment: Moment,
   leaveOut: (name: string) => boolean = () => false,
 ): Promise<Compared> {
-  const tables = JSON.parse(await tools.onSource(LIST_SQL)) as Table[];
+  const { encoding, tables } = JSON.parse(await tools.onSource(LIST_SQL)) as { encoding: string; tables: Table[] };
   const total = tables.reduce((sum, table) => sum + table.bytes, 0);
   const wrong = new Map<string, string>();
   let [done, rows] = [0, 0];
@@ -85,7 +87,7 @@ export async function compareRows(
         : (await tools.onTarget(at(moment.target, REWRITTEN_SQL))).split("\n").filter(Boolean),
     );
   const read = async (batch: readonly Table[]): Promise<void> => {
-    const sql = batch.map(checksumSql).join(";\n");
+    const sql = batch.map((table) => checksumSql(table, encoding)).join(";\n");
     const answers = await Promise.all([
       tools.onSource(at(moment.source, sql)),
       tools.onTarget(at(moment.target, sql)),

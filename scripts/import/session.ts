@@ -10,6 +10,7 @@ const SESSION: Readonly<Record<string, string>> = {
   idle_in_transaction_session_timeout: "0",
   default_transaction_read_only: "off",
   search_path: "pg_catalog",
+  client_encoding: "UTF8",
   timezone: "UTC",
   datestyle: "ISO",
   intervalstyle: "postgres",

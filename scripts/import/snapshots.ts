@@ -20,22 +20,22 @@ export async function isKept(ask: (sql: string) => Promise<string>, snapshot: st
   }
 }
 
-const SERVED = "served";
-
 /**
  * Keeps the target's snapshot of this moment, and gives its id. In one call of the container, since clients wait for it.
  * It lives until the container ends, and outlives this process.
  */
 export async function keepTarget(tools: Tools): Promise<string> {
-  const id = `${WORK}/${SERVED}.id`;
+  // A name of its own: the session of an interrupted call may still be there.
+  const job = `served-${Date.now()}`;
+  const id = `${WORK}/${job}.id`;
   const sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot();";
-  const { stdout } = await tools.shell(`rm -f ${id}
-    cgraph-copy job ${SERVED} cgraph-copy snapshot ${SERVED} "$PGCOPYDB_TARGET_PGURI" "${sql}" >/dev/null 2>&1 </dev/null &
+  const { stdout } =
+    await tools.shell(`cgraph-copy job ${job} cgraph-copy snapshot ${job} "$PGCOPYDB_TARGET_PGURI" "${sql}" >/dev/null 2>&1 </dev/null &
     tries=0; until [ -s ${id} ] || [ $tries -ge 500 ]; do sleep 0.02; tries=$((tries + 1)); done; cat ${id}`);
   const snapshot = stdout.trim();
   if (snapshot === "") {
     throw new UserError(
-      `the stack's server keeps no snapshot: ${(await tools.exec("cat", `${WORK}/${SERVED}.log`)).stdout.trim()}`,
+      `the stack's server keeps no snapshot: ${(await tools.exec("cat", `${WORK}/${job}.log`)).stdout.trim()}`,
       "see ./cgraph-db status, then ./cgraph-db import --resume",
       EXIT.failed,
     );

@@ -31,7 +31,7 @@ const BENCH_SQL = `
   INSERT INTO pgbench_branches SELECT b, 0, '' FROM generate_series(1, 3) b;
   INSERT INTO pgbench_tellers SELECT t, (t - 1) / 10 + 1, 0, '' FROM generate_series(1, 30) t;
   INSERT INTO pgbench_accounts SELECT a, (a - 1) / 100000 + 1, 0, '' FROM generate_series(1, ${ACCOUNTS}) a;
-  INSERT INTO pgbench_history SELECT 1, 1, h, h, now(), 'it''s' FROM generate_series(1, 1000) h;`;
+  INSERT INTO pgbench_history SELECT 1, 1, h, h, now(), 'it''s æ' FROM generate_series(1, 1000) h;`;
 
 /** What copying by way of text gets wrong first, beside a chat's own tables. */
 const NOTES_SQL = `
@@ -109,7 +109,7 @@ describe.runIf(HAS_SOURCE)("import", () => {
     await source.query(ChatLoad.seedSql(OLD_MESSAGES));
     await source.query(NOTES_SQL);
     await source.query(noteSql(0));
-    await source.query(`CREATE DATABASE ${BENCH}`, "postgres");
+    await source.query(`CREATE DATABASE ${BENCH} ENCODING LATIN1 TEMPLATE template0`, "postgres");
     await source.query(BENCH_SQL, BENCH);
   });
   afterAll(async () => {

@@ -54,13 +54,17 @@ const GUIDE_SETTINGS = {
 export const SOURCE_USER = "cgraph";
 export const SOURCE_DATABASE = "cgraph_production";
 
-/** The package's own script would make these links; no package's scripts are run here. */
+/** The package's own script makes these links, where npm runs the scripts of packages. */
 function linkLibraries(native: string): void {
   const links = JSON.parse(readFileSync(join(native, "pg-symlinks.json"), "utf8")) as {
     source: string;
     target: string;
   }[];
-  for (const { source, target } of links) symlinkSync(basename(source), join(native, "..", target));
+  for (const { source, target } of links) {
+    const link = join(native, "..", target);
+    rmSync(link, { force: true });
+    symlinkSync(basename(source), link);
+  }
 }
 
 /** Starts a server with a new, empty database on a port of 127.0.0.1. */
