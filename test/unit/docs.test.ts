@@ -1,8 +1,7 @@
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ROOT } from "../../scripts/lib/paths.ts";
-import { runbookOf } from "../../monitoring/alerts/alert.ts";
 import { everyAlert } from "../../monitoring/alerts/index.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { alarmCount } from "../../stacks/aws/alarms.ts";
@@ -64,23 +63,6 @@ describe("docs/monitoring.md", () => {
       .map(cells);
     const said = rows.map(([first, , , meaning, source]) => [/`(.*)`/.exec(first ?? "")?.[1], meaning, source]);
     expect(said).toEqual(everyAlert().map(({ id, meaning, source }) => [id, meaning, source]));
-  });
-});
-
-describe("docs/runbooks", () => {
-  const files = readdirSync(join(ROOT, "docs", "runbooks"));
-  it("has a page for every alert", () => {
-    expect(
-      everyAlert()
-        .map(({ id }) => runbookOf(id))
-        .filter((file) => !files.includes(file)),
-    ).toEqual([]);
-  });
-  it("links to pages that there are", () => {
-    for (const file of files) {
-      const links = [...read(`docs/runbooks/${file}`).matchAll(/\]\(([^)#]+)/g)].map(([, link]) => link ?? "");
-      for (const link of links) expect(existsSync(join(ROOT, "docs", "runbooks", link)), `${file}: ${link}`).toBe(true);
-    }
   });
 });
 

@@ -1,0 +1,95 @@
+import { rmSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readStackConfig, unsetStackConfig } from "../../scripts/lib/stackConfig.ts";
+import { cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { ORDER, SITUATIONS, usualWords } from "../support/runbookSituations.ts";
+import {
+  type RunbookCommand,
+  answers,
+  fillIn,
+  notRun,
+  placeholders,
+  runbooks,
+  typed,
+  wordsOf,
+  workplace,
+} from "../support/runbooks.ts";
+
+/** One stack for all pages: it begins at stage 1, and the page about moving brings it to stage 3. */
+const stack = uniqueStack();
+const folder = workplace(stack);
+
+const pages = runbooks();
+const inOrder = (files: readonly string[]) =>
+  files.map((file) => pages.find((page) => page.file === file)).filter((page) => page !== undefined);
+const special: readonly string[] = [...ORDER.first, ...ORDER.last];
+const turns = [...inOrder(ORDER.first), ...pages.filter(({ file }) => !special.includes(file)), ...inOrder(ORDER.last)];
+
+/** What a page types of its own, whatever others have typed. */
+const ownOf = (page: (typeof pages)[number]): RunbookCommand[] =>
+  page.file in SITUATIONS ? page.commands.filter(({ fenced }) => fenced) : [];
+/** Typed in a situation at some time: elsewhere the same words need not be typed again. */
+const elsewhere = new Set(pages.flatMap((page) => ownOf(page).map(({ text }) => text)));
+const done = new Set<string>();
+
+beforeAll(async () => {
+  await setConfig(stack, { maxConnections: "60", replicas: "1", cacheMemoryMiB: "64", port: String(await freePort()) });
+  await cgraphOk("up", "--stack", stack, "--stage", "1", "--no-install");
+  await cgraphOk("schema", "apply", "--stack", stack);
+});
+afterAll(async () => {
+  rmSync(folder, { recursive: true, force: true });
+  await removeStack(stack);
+});
+
+/** Puts the configuration's keys that a page has set back to what they were. */
+async function restoreConfig(before: Record<string, string>, commands: readonly RunbookCommand[]): Promise<void> {
+  const now = readStackConfig(stack);
+  for (const { text } of commands) {
+    const key = /^\.\/cgraph-db config set (\w+)/.exec(text)?.[1];
+    if (key === undefined || now[key] === before[key]) continue;
+    const value = before[key];
+    if (value === undefined) unsetStackConfig(stack, key);
+    else await setConfig(stack, { [key]: value });
+  }
+}
+
+describe("the commands of the runbook", () => {
+  it.each(turns.map((page) => [page.file, page] as const))("%s", async (file, page) => {
+    const own = new Set(ownOf(page));
+    const commands = page.commands.filter(
+      (command) =>
+        !notRun(command.text) && (own.has(command) || (!done.has(command.text) && !elsewhere.has(command.text))),
+    );
+    const before = readStackConfig(stack);
+    const usual = await usualWords(
+      stack,
+      folder,
+      commands.flatMap(({ text }) => wordsOf(text)),
+    );
+    const situation = (await SITUATIONS[file]?.(stack, folder)) ?? {};
+    const words = { ...placeholders(), ...usual.words, ...situation.words };
+    try {
+      for (const command of commands) {
+        const text = fillIn(command.text, words);
+        const { code, stdout, stderr } = await typed(command, text, folder);
+        expect(answers(command.text), `${text} ended with ${code}:\n${stderr}\n${stdout}`).toContain(code);
+        const prints = situation.prints?.[command.text];
+        if (prints) expect(stdout, text).toMatch(prints);
+        await situation.after?.[command.text]?.();
+        done.add(command.text);
+      }
+    } finally {
+      await usual.end();
+    }
+    await situation.end?.();
+    await restoreConfig(before, file === "add-replicas.md" ? [] : commands);
+  });
+
+  it("are all typed, or listed with the reason", () => {
+    const left = pages.flatMap(({ file, commands }) =>
+      commands.filter(({ text }) => !done.has(text) && !notRun(text)).map(({ text }) => `${file}: ${text}`),
+    );
+    expect(left).toEqual([]);
+  });
+});
