@@ -1,7 +1,7 @@
 /** What of a stack's configuration concerns monitoring and alerts. */
 import { type OwnThresholds, readThresholds } from "../monitoring/alerts/index.ts";
 import { UserError } from "../tuning/errors.ts";
-import { type ConfigSource, flag, json, matching, wholeNumber } from "./configValues.ts";
+import { type ConfigSource, flag, json, matching, oneOf, wholeNumber } from "./configValues.ts";
 
 export interface MonitoringConfig {
   /** `cgraph:monitoring`, Docker: default from stage 2 on. */
@@ -10,7 +10,9 @@ export interface MonitoringConfig {
   readonly intervalSeconds: number;
   /** `cgraph:monitoringRetentionDays`, default 15 (Prometheus's own). */
   readonly retentionDays: number;
-  /** `cgraph:grafanaImage`; default none: `up` sets it where the image can be had. */
+  /** `cgraph:grafana`: `auto` (default) where its image can be had, `true` or not at all, `false` never. */
+  readonly grafana: (typeof GRAFANA)[number];
+  /** `cgraph:grafanaImage`: set by `up` once the image can be had, or by a person; none with `grafana` false. */
   readonly grafanaImage: string | undefined;
   /** `cgraph:alertWebhookUrl`: who is sent alerts as JSON (Alertmanager's webhook). */
   readonly webhookUrl: string | undefined;
@@ -22,12 +24,15 @@ export interface MonitoringConfig {
   readonly thresholds: OwnThresholds;
 }
 
+const GRAFANA = ["auto", "true", "false"] as const;
+
 export const MONITORING_KEYS = [
   "monitoring",
   "monitoringIntervalSeconds",
   "monitoringRetentionDays",
   "prometheusPort",
   "alertmanagerPort",
+  "grafana",
   "grafanaPort",
   "grafanaImage",
   "alertWebhookUrl",
@@ -52,11 +57,13 @@ export function readMonitoringConfig(source: ConfigSource, byDefault: boolean, i
       "set it: ./cgraph-db config set alertSmtpHost HOST:PORT",
     );
   }
+  const grafana = oneOf(source, "grafana", GRAFANA, "auto");
   return {
     enabled: flag(source, "monitoring", byDefault),
     intervalSeconds: wholeNumber(source, "monitoringIntervalSeconds", 1, 300, 15),
     retentionDays: wholeNumber(source, "monitoringRetentionDays", 1, 3650, 15),
-    grafanaImage: source("grafanaImage"),
+    grafana,
+    grafanaImage: grafana === "false" ? undefined : source("grafanaImage"),
     webhookUrl: matching(source, "alertWebhookUrl", /^https?:\/\/\S+$/, "a URL that begins with http:// or https://"),
     email,
     smtp:

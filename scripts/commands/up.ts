@@ -1,4 +1,5 @@
 import { createServer } from "node:net";
+import { dockerName } from "../../components/docker/names.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { GUIDE } from "../../stacks/guide.ts";
@@ -13,10 +14,17 @@ import { print, printJson } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { reconcile, startStopped } from "../lib/reconcile.ts";
 import { checkShrinking, clearForAlone } from "../lib/shrink.ts";
-import { checkTopology, checkedConfig, readStackConfig, writeStackConfig } from "../lib/stackConfig.ts";
+import {
+  checkTopology,
+  checkedConfig,
+  readStackConfig,
+  unsetStackConfig,
+  writeStackConfig,
+} from "../lib/stackConfig.ts";
 import { checkStackName } from "../lib/stackFiles.ts";
 import { checkTarget } from "../lib/target.ts";
 import { OFFICIAL_BASE } from "../setup/baseImage.ts";
+import { chooseGrafana } from "../setup/grafanaImage.ts";
 import { setUp } from "../setup/steps.ts";
 
 export interface UpFlags {
@@ -53,6 +61,9 @@ async function checkPort(config: StackConfig, stack: string): Promise<void> {
   }
 }
 
+const hasGrafana = async (stack: string): Promise<boolean> =>
+  (await listLabelled("container", stack)).some(({ name }) => name === dockerName(stack, "grafana"));
+
 /** `up`: sets up what is missing, then brings the stack to what its configuration says. */
 export async function up(flags: UpFlags): Promise<ExitCode> {
   checkStackName(flags.stack);
@@ -73,6 +84,9 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     const loading = Promise.all([import("../lib/stack.ts"), import("../lib/deploy.ts")]);
     const toolchain = await setUp({ mayInstall: flags.install });
     await checkTopology(config);
+    // A registry that does not answer is waited for while the stack is opened.
+    const choosing = chooseGrafana(config.monitoring, () => hasGrafana(flags.stack));
+    choosing.catch(() => undefined);
     const [{ openOrCreateStack }, { deploy }] = await loading;
     const stack = await openOrCreateStack(flags.stack, toolchain.pulumi);
     await checkTarget(stack, config);
@@ -86,6 +100,9 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     ) {
       wanted["baseImage"] = toolchain.baseImage;
     }
+    const { grafanaImage } = await choosing;
+    if (grafanaImage === null) unsetStackConfig(flags.stack, "grafanaImage");
+    else if (grafanaImage !== undefined) wanted["grafanaImage"] = grafanaImage;
     const whole = { stage: String(config.stage), ...wanted };
     const { losses, toAlone } = await checkShrinking(stack, config, whole, flags.allowReplace ?? []);
     writeStackConfig(flags.stack, { stage: String(config.stage), ...wanted });

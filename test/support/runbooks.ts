@@ -42,11 +42,12 @@ export function commandsOf(page: string): RunbookCommand[] {
   // Blocks stand between pairs of fences: every second part is one.
   return page.split(/^\s*```/m).flatMap((part, index) => {
     if (index % 2 === 0) {
-      return [...part.matchAll(/`([^`\n]+)`/g)]
-        .map(([, text]): RunbookCommand => ({ text, kind: "sh", fenced: false }))
+      return (part.match(/`[^`\n]+`/g) ?? [])
+        .map((code): RunbookCommand => ({ text: code.slice(1, -1), kind: "sh", fenced: false }))
         .filter(({ text }) => INLINE.test(text));
     }
-    const [language, body = ""] = [part.slice(0, part.indexOf("\n")), part.slice(part.indexOf("\n") + 1)];
+    const language = part.slice(0, part.indexOf("\n"));
+    const body = part.slice(language.length + 1);
     if (language === "sh") return shLines(body);
     if (language === "sql") return [{ text: body.trim(), kind: "sql" as const, fenced: true }];
     throw new Error(`a block is in "${language}": use sh or sql`);
