@@ -60,6 +60,8 @@ export interface SmtpServer {
   /** `host:port`. */
   readonly host: string;
   readonly from: string;
+  /** Whether it must offer STARTTLS. */
+  readonly tls: boolean;
   readonly user: string | undefined;
   readonly password: string | undefined;
 }
@@ -76,6 +78,7 @@ export function alertmanagerYaml({ webhookUrl, email, smtp }: Receivers, { inter
         global: {
           smtp_smarthost: smtp.host,
           smtp_from: smtp.from,
+          smtp_require_tls: smtp.tls,
           ...(smtp.user !== undefined && { smtp_auth_username: smtp.user }),
           ...(smtp.password !== undefined && { smtp_auth_password: smtp.password }),
         },

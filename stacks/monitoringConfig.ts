@@ -18,8 +18,10 @@ export interface MonitoringConfig {
   readonly webhookUrl: string | undefined;
   /** `cgraph:alertEmail`: who hears of alerts by e-mail; in Docker it needs `alertSmtpHost`. */
   readonly email: string | undefined;
-  /** `cgraph:alertSmtpHost`: HOST:PORT; `alertSmtpFrom`, `alertSmtpUser`, and, as a secret, `alertSmtpPassword`. */
-  readonly smtp: { readonly host: string; readonly from: string; readonly user: string | undefined } | undefined;
+  /** `cgraph:alertSmtpHost`: HOST:PORT; `alertSmtpFrom`, `alertSmtpTls`, `alertSmtpUser`, and, as a secret, `alertSmtpPassword`. */
+  readonly smtp:
+    | { readonly host: string; readonly from: string; readonly tls: boolean; readonly user: string | undefined }
+    | undefined;
   /** `cgraph:alertThresholds`: other values than the guide's and ours. */
   readonly thresholds: OwnThresholds;
 }
@@ -39,6 +41,7 @@ export const MONITORING_KEYS = [
   "alertEmail",
   "alertSmtpHost",
   "alertSmtpFrom",
+  "alertSmtpTls",
   "alertSmtpUser",
   "alertSmtpPassword",
   "alertThresholds",
@@ -69,7 +72,12 @@ export function readMonitoringConfig(source: ConfigSource, byDefault: boolean, i
     smtp:
       host === undefined
         ? undefined
-        : { host, from: from ?? email ?? "cgraph-db@localhost", user: source("alertSmtpUser") },
+        : {
+            host,
+            from: from ?? email ?? "cgraph-db@localhost",
+            tls: flag(source, "alertSmtpTls", true),
+            user: source("alertSmtpUser"),
+          },
     thresholds: readThresholds(json(source, "alertThresholds")),
   };
 }

@@ -14,6 +14,7 @@ import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { type AlertReceiver, alertReceiver } from "../support/alertReceiver.ts";
 import { currentValues, reseed } from "../support/chat.ts";
 import { cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { type Mail, type MailReceiver, mailReceiver } from "../support/mailReceiver.ts";
 import { ruleTests } from "../support/ruleCases.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -36,6 +37,7 @@ const PACE = { intervalSeconds: 1 };
 const stack = uniqueStack();
 const container = (name: string): string => dockerName(stack, name);
 let receiver: AlertReceiver;
+let mailbox: MailReceiver;
 let prometheus = "";
 let urls: Record<string, string> = {};
 
@@ -44,6 +46,7 @@ beforeAll(async () => {
     await docker(["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
   ).trim();
   receiver = await alertReceiver(gateway);
+  mailbox = await mailReceiver(gateway);
   await setConfig(stack, {
     stage: "3",
     replicas: "2",
@@ -53,6 +56,10 @@ beforeAll(async () => {
     dataVolumeOptions: JSON.stringify({ type: "tmpfs", device: "tmpfs", o: "size=900m" }),
     monitoringIntervalSeconds: String(PACE.intervalSeconds),
     alertWebhookUrl: receiver.url,
+    alertEmail: "operator@example.com",
+    alertSmtpHost: mailbox.host,
+    alertSmtpFrom: "alerts@example.com",
+    alertSmtpTls: "false",
     alertThresholds: JSON.stringify(THRESHOLDS),
     port: String(await freePort()),
     baseImage: (await findBaseImage()) ?? "",
@@ -66,6 +73,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   receiver.close();
+  mailbox.close();
   await removeStack(stack);
 });
 
@@ -217,6 +225,18 @@ describe("alerts about servers", { timeout: 400_000 }, () => {
       async () => held.push(...(await Promise.all(Array.from({ length: 42 }, () => connect())))),
       () => Promise.all(held.map((client) => client.end())),
     );
+  });
+
+  it("reach people by e-mail too, and so does their end", async () => {
+    const about = (status: string): Promise<Mail> =>
+      eventually(`a mail: ${status}`, async () =>
+        mailbox.mails.find(({ text }) => new RegExp(`^Subject: .*${status}.*ConnectionUtilization`, "m").test(text)),
+      );
+    const mail = await about("FIRING");
+    expect(mail).toMatchObject({ from: "alerts@example.com", to: ["operator@example.com"] });
+    // Long lines of a mail are broken with a = at their end.
+    expect(mail.text.replaceAll("=\r\n", "")).toContain(runbookOf("connection_utilization"));
+    await about("RESOLVED");
   });
 
   it.runIf(FULL)(`cache hit ratio, statements that take long${LONG}`, async () => {

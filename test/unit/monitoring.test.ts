@@ -96,7 +96,13 @@ describe("monitoring's configuration", () => {
   it("sends alerts by e-mail, by webhook, by both or to nobody", () => {
     const receiver = (receivers: Parameters<typeof alertmanagerYaml>[0]): unknown =>
       (JSON.parse(alertmanagerYaml(receivers, PACE)) as { receivers: unknown[] }).receivers[0];
-    const smtp = { host: "smtp.example.com:587", from: "db@example.com", user: undefined, password: undefined };
+    const smtp = {
+      host: "smtp.example.com:587",
+      from: "db@example.com",
+      tls: true,
+      user: undefined,
+      password: undefined,
+    };
     expect(receiver({ webhookUrl: undefined, email: undefined, smtp: undefined })).toEqual({ name: "operator" });
     expect(receiver({ webhookUrl: "http://a/", email: "o@example.com", smtp })).toMatchObject({
       webhook_configs: [{ url: "http://a/" }],
