@@ -93,6 +93,16 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
         onProgress: note,
       }),
   },
+  monitoring: {
+    runs: 3,
+    measure: async (runs, quick) =>
+      (await import("../../bench/monitoring.ts")).benchMonitoring({
+        runs,
+        seconds: quick ? 3 : 10,
+        tables: 1000,
+        onProgress: note,
+      }),
+  },
 };
 
 async function stackBench(bench: StackBench, runs: number, flags: BenchFlags): Promise<void> {
