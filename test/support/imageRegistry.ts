@@ -68,7 +68,8 @@ export async function imageRegistry(): Promise<ImageRegistry> {
     if (blob) return void response.end(blob);
     if (!path.includes("/manifests/")) return void response.writeHead(404).end();
     response.setHeader("Docker-Content-Digest", digestOf(manifest));
-    response.setHeader("Content-Type", MANIFEST).end(request.method === "HEAD" ? "" : manifest);
+    response.setHeader("Content-Length", manifest.length);
+    response.setHeader("Content-Type", MANIFEST).end(request.method === "HEAD" ? undefined : manifest);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
