@@ -214,6 +214,20 @@ describe("monitoring of stage 3", () => {
   });
 });
 
+describe("Grafana", () => {
+  it("has the dashboard, where its image can be had", async ({ skip }) => {
+    const { grafana } = (await currentValues(stack)).endpoints;
+    if (!grafana) return skip("Grafana's image is not here and cannot be pulled");
+    await eventually("Grafana", async () => {
+      const response = await fetch(`http://127.0.0.1:${grafana.port}/api/dashboards/home`);
+      return (await response.text()).includes("cgraph");
+    });
+  });
+  it("comes and goes by up alone: a preview shows no change", async () => {
+    expect(JSON.parse(await cgraphOk("preview", "--stack", stack, "--json"))).toMatchObject({ changes: [] });
+  });
+});
+
 describe("alerts about servers", { timeout: 400_000 }, () => {
   // Over an hour's 240 looks: it begins first, and is waited for at the end.
   const checkpoints = async (): Promise<unknown> => superuser("CHECKPOINT");
