@@ -94,7 +94,8 @@ export const SITUATIONS: Readonly<Record<string, Prepare>> = {
   "backup-now.md": async () => ({ prints: { "./cgraph-db backups": /F/ } }),
 
   "restore.md": async (stack) => {
-    const [backup] = JSON.parse(await cgraphOk("backups", "--stack", stack, "--json")) as { name: string }[];
+    // The newest, which has the tables; the first is from before there were any.
+    const backups = JSON.parse(await cgraphOk("backups", "--stack", stack, "--json")) as { name: string }[];
     await superuser(
       stack,
       "INSERT INTO users (username, email) VALUES ('ann', 'ann@example.com'), ('bob', 'bob@example.com')",
@@ -104,7 +105,7 @@ export const SITUATIONS: Readonly<Record<string, Prepare>> = {
     await sleep(1100);
     await superuser(stack, "DELETE FROM users");
     return {
-      words: { TIME: time, BACKUP: backup?.name ?? "" },
+      words: { TIME: time, BACKUP: backups.at(-1)?.name ?? "" },
       after: {
         "./cgraph-db restore --to TIME": async () => expect(await users(stack)).toBe(2),
         "./cgraph-db restore --to BACKUP": async () => expect(await users(stack)).toBe(0),

@@ -147,7 +147,7 @@ exec "${join(ROOT, "cgraph-db")}" "\${before[@]}" "\${more[@]}" "$@"
 
 /** Runs one command of a page in a workplace, in a shell. */
 export function typed(command: RunbookCommand, text: string, folder: string): Promise<RunResult> {
-  const options = { cwd: folder, timeoutMs: 170_000, env: { ...process.env, USER: "tester" } };
+  const options = { cwd: folder, timeoutMs: 400_000, env: { ...process.env, USER: "tester" } };
   return command.kind === "sh"
     ? run("bash", ["-euo", "pipefail", "-c", text], options)
     : run("./cgraph-db", ["psql", "--role", "cgraph_owner", "--", "-v", "ON_ERROR_STOP=1"], {
