@@ -199,6 +199,7 @@ export const SITUATIONS: Readonly<Record<string, Prepare>> = {
     await superuser(stack, "ALTER SYSTEM SET work_mem = '7MB'");
     await superuser(stack, "SELECT pg_reload_conf()");
     return {
+      words: { SERVER: (await currentPrimary(await currentValues(stack))).name },
       prints: { "./cgraph-db preview": /work_mem/ },
       end: async () => {
         expect(
