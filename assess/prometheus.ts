@@ -22,7 +22,7 @@ const worst = (percent: string): string => `max(${percent}) / 100`;
 const poolUse =
   everyAlert()
     .find(({ id }) => id === "pool_use")
-    ?.figure({ rate: HOUR, trend: HOUR }) ?? "";
+    ?.figure({ rate: HOUR, trend: HOUR, halfTrend: "30m" }) ?? "";
 
 export const PROMQL: Readonly<Record<Metric, readonly string[]>> = {
   users: [

@@ -94,7 +94,7 @@ export function alertmanagerYaml({ webhookUrl, email, smtp }: Receivers, { inter
         {
           source_matchers: ['severity="critical"'],
           target_matchers: ['severity="warning"'],
-          equal: ["alertname", "server", "replica", "pooler", "database", "volume", "slot"],
+          equal: ["alertname", "server", "replica", "pooler", "database", "volume", "slot", "container", "host"],
         },
       ],
       receivers: [

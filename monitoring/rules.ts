@@ -9,6 +9,7 @@ export interface Pace {
 export const windowsOf = ({ intervalSeconds }: Pace): Windows => ({
   rate: `${20 * intervalSeconds}s`,
   trend: `${240 * intervalSeconds}s`,
+  halfTrend: `${120 * intervalSeconds}s`,
 });
 
 interface Rule {

@@ -12,6 +12,8 @@ export interface Windows {
   readonly rate: string;
   /** Twelve times that, an hour: for what comes in bursts, and for what is to come. */
   readonly trend: string;
+  /** Half of it. */
+  readonly halfTrend: string;
 }
 
 export interface Alert {

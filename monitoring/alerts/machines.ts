@@ -4,6 +4,15 @@ import { type Alert, SOON } from "./alert.ts";
 
 const AVAILABLE = 'node_filesystem_avail_bytes{volume!=""}';
 export const DISK_USE = `100 * (1 - ${AVAILABLE} / node_filesystem_size_bytes{volume!=""})`;
+/**
+ * Hours until a volume is full at the slower pace of two periods, one after the other, of a volume that is half full. A
+ * load, an index or the WAL of a busy minute grow in one of them; without both there is no pace to speak of.
+ */
+function hoursUntilFull(period: string): string {
+  const [now, before] = ["", ` offset ${period}`].map((earlier) => `deriv(${AVAILABLE}[${period}]${earlier})`);
+  // Of two falling lines the greater slope is the slower. What one byte a second fills takes for ever.
+  return `${AVAILABLE} / clamp_min(-((${now} > ${before}) or ${before}), 1) / 3600 and ${DISK_USE} > 50`;
+}
 export const cpuUse = (window: string): string =>
   `100 * (1 - avg by (host) (rate(node_cpu_seconds_total{mode="idle"}[${window}])))`;
 export const ioWait = (window: string): string =>
@@ -32,10 +41,9 @@ export const MACHINE_ALERTS: readonly Alert[] = [
     unit: "hours",
     bad: "below",
     thresholds: { warning: 24, critical: 4 },
-    // What one byte a second fills takes for ever.
-    figure: ({ trend }) => `${AVAILABLE} / clamp_min(-deriv(${AVAILABLE}[${trend}]), 1) / 3600`,
-    meaning: "at the present growth there is no room left by then",
-    source: "a day is time to act in; a volume grows faster than its percentage shows",
+    figure: ({ halfTrend }) => hoursUntilFull(halfTrend),
+    meaning: "at the growth of the last hour there is no room left by then",
+    source: "a day is time to act in; below half of a disk, and for half an hour, growth is a load, not a pace",
   },
   {
     id: "cpu",

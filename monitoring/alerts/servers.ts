@@ -84,11 +84,11 @@ export const SERVER_ALERTS: readonly Alert[] = [
     title: "Idle in transaction",
     unit: "s",
     bad: "above",
-    thresholds: { warning: 300, critical: 1800 },
+    thresholds: { warning: 60, critical: 180 },
     figure: () => "cgraph_transactions_idle_seconds",
     holds: SOON,
     meaning: "a client has left a transaction open and does nothing",
-    source: "guide: five minutes (pitfall 3)",
+    source: "at five minutes PostgreSQL ends it with an error (idle_in_transaction_session_timeout): told before",
   },
   {
     id: "transaction_id_age",

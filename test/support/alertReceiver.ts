@@ -2,52 +2,70 @@
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
+type Labels = Readonly<Record<string, string>>;
+
 interface Sent {
   readonly status: "firing" | "resolved";
-  readonly labels: Readonly<Record<string, string>>;
-  readonly annotations: Readonly<Record<string, string>>;
+  readonly labels: Labels;
+  readonly annotations: Labels;
 }
 
 export interface AlertReceiver {
   readonly url: string;
-  /** Waits until an alert with these labels has been sent as firing; gives it. */
-  readonly fires: (labels: Readonly<Record<string, string>>, withinMs?: number) => Promise<Sent>;
-  /** Waits until what has been sent as firing with these labels is sent as resolved. */
-  readonly resolves: (labels: Readonly<Record<string, string>>, withinMs?: number) => Promise<Sent>;
+  /** Waits until no alert with these labels fires any more: what comes then has a new cause. */
+  readonly quiet: (labels: Labels, withinMs?: number) => Promise<void>;
+  /** Waits until an alert with these labels fires; gives what was sent. */
+  readonly fires: (labels: Labels, withinMs?: number) => Promise<Sent>;
+  /** Waits until each alert with these labels that was sent as firing has been sent as resolved; there must be one. */
+  readonly resolves: (labels: Labels, withinMs?: number) => Promise<void>;
   readonly close: () => void;
 }
 
+const has = (one: Sent, labels: Labels): boolean =>
+  Object.entries(labels).every(([key, value]) => one.labels[key] === value);
+
 /** Listens on an address of the host that containers reach: their network's gateway. */
 export async function alertReceiver(address: string): Promise<AlertReceiver> {
-  const sent: Sent[] = [];
+  /** The last word about each alert, by all of its labels. */
+  const last = new Map<string, Sent>();
   const server = createServer((request, response) => {
     let body = "";
     request.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
     request.on("end", () => {
-      sent.push(...(JSON.parse(body) as { alerts: Sent[] }).alerts);
+      for (const one of (JSON.parse(body) as { alerts: Sent[] }).alerts) {
+        last.set(JSON.stringify(Object.entries(one.labels).sort()), one);
+      }
       response.end();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, address, resolve));
   const { port } = server.address() as { port: number };
-  const wait = async (status: Sent["status"], labels: Sent["labels"], withinMs: number): Promise<Sent> => {
+  const told = (labels: Labels): Sent[] => [...last.values()].filter((one) => has(one, labels));
+  const firing = (labels: Labels): Sent[] => told(labels).filter(({ status }) => status === "firing");
+  const wait = async <T>(what: string, withinMs: number, look: () => T | undefined): Promise<T> => {
     const until = Date.now() + withinMs;
     for (;;) {
-      const found = sent.findLast(
-        (one) => one.status === status && Object.entries(labels).every(([key, value]) => one.labels[key] === value),
-      );
-      if (found) return found;
+      const found = look();
+      if (found !== undefined) return found;
       if (Date.now() > until) {
-        const told = sent.map((one) => `${one.status} ${one.labels["alertname"]} ${one.labels["severity"]}`);
-        throw new Error(`${JSON.stringify(labels)} is not ${status}; told were: ${[...new Set(told)].join(", ")}`);
+        const all = told({}).map(({ status, labels }) => `${status} ${labels["alertname"]} ${labels["severity"]}`);
+        throw new Error(`${what}: not within ${withinMs / 1000} s; told were: ${[...new Set(all)].sort().join(", ")}`);
       }
       await sleep(200);
     }
   };
+  const over = (labels: Labels, needed: number) => () =>
+    told(labels).length >= needed && firing(labels).length === 0 ? true : undefined;
   return {
     url: `http://${address}:${port}/`,
-    fires: (labels, withinMs = 90_000) => wait("firing", labels, withinMs),
-    resolves: (labels, withinMs = 120_000) => wait("resolved", labels, withinMs),
+    quiet: async (labels, withinMs = 120_000) => {
+      await wait(`${JSON.stringify(labels)} is quiet`, withinMs, over(labels, 0));
+    },
+    fires: (labels, withinMs = 90_000) =>
+      wait(`${JSON.stringify(labels)} is firing`, withinMs, () => firing(labels)[0]),
+    resolves: async (labels, withinMs = 120_000) => {
+      await wait(`${JSON.stringify(labels)} is resolved`, withinMs, over(labels, 1));
+    },
     close: () => server.close(),
   };
 }

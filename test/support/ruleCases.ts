@@ -1,7 +1,7 @@
 /** Made-up series that bring each alert about, for `promtool test rules`: looks every 15 seconds, for two hours. */
 import { type Alert, SEVERITIES, type Severity, alertName } from "../../monitoring/alerts/alert.ts";
 
-/** Promtool's notation: `10` stays 10; `0+5` grows by 5 at each look. */
+/** Promtool's notation: `10` stays 10; `0+5` grows by 5 at each look; what has an `x` in it says itself how often. */
 type Series = Readonly<Record<string, string>>;
 
 interface Case {
@@ -36,7 +36,8 @@ const of =
     [`${size}{${label}}`]: String(limit),
   });
 const disk = of("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 1e9, 'volume="pg0-data"');
-const shrinking = of("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 1e6, 'volume="pg1-data"');
+const shrinking = (avail: number | string, volume = "pg1-data"): Series =>
+  of("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 1e6, `volume="${volume}"`)(avail);
 const cpu = of("cgraph_container_cpu_seconds_total", "cgraph_container_cpus", 2, 'container="pg0"');
 const memory = of("cgraph_container_memory_bytes", "cgraph_container_memory_limit_bytes", 100, 'container="pg0"');
 const pool = of(
@@ -61,7 +62,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   dead_tuples: one(`cgraph_tables_dead_tuples{${server}}`, 9e6, 11e6, 60e6),
   server_down: one(`pg_up{${server}}`, 1, undefined, 0),
   long_transaction: one(`cgraph_transactions_longest_seconds{${server}}`, 299, 301, 1801),
-  idle_in_transaction: one(`cgraph_transactions_idle_seconds{${server}}`, 299, 301, 1801),
+  idle_in_transaction: one(`cgraph_transactions_idle_seconds{${server}}`, 59, 61, 181),
   transaction_id_age: one(`cgraph_transaction_ids_age{${server}}`, 499e6, 501e6, 1001e6),
   deadlocks: {
     well: { [`pg_stat_database_deadlocks{${server}}`]: "7" },
@@ -83,7 +84,16 @@ export const CASES: Readonly<Record<string, Case>> = {
   pool_wait: one('pgbouncer_pools_client_maxwait_seconds{pooler="pgbouncer0",database="cgraph_production"}', 0, 2, 11),
   cache_down: one('redis_up{cache="redis"}', 1, 0),
   disk_usage: { well: disk(31e7), warning: disk(25e7), critical: disk(1e8) },
-  disk_full_soon: { well: shrinking(9e5), warning: shrinking("900000-200"), critical: shrinking("900000-800") },
+  disk_full_soon: {
+    well: {
+      ...shrinking("950000-200"),
+      // Grew by a sixth at once, ten minutes ago; has grown since it began, twenty minutes ago.
+      ...shrinking("480000x439 330000x40", "grown"),
+      ...shrinking("_x400 480000-2000x79", "begun"),
+    },
+    warning: shrinking("400000-100"),
+    critical: shrinking("450000-350"),
+  },
   cpu: { well: cpu("0+20"), warning: cpu("0+26"), critical: cpu("0+29") },
   memory: { well: memory(89), warning: memory(92), critical: memory(98) },
   host_memory: { well: host(11), warning: host(9), critical: host(4) },
@@ -100,8 +110,10 @@ export const CASES: Readonly<Record<string, Case>> = {
 
 const LOOKS = 480;
 /** `10` for all looks, `0+5` so many times. */
-const values = (notation: string): string =>
-  `${notation.slice(1).search(/[+-]/) < 0 ? `${notation}+0` : notation}x${LOOKS}`;
+const values = (notation: string): string => {
+  if (notation.includes("x")) return notation;
+  return `${notation.slice(1).search(/[+-]/) < 0 ? `${notation}+0` : notation}x${LOOKS}`;
+};
 
 /**
  * The input of `promtool test rules`: all alerts at once, their series being each other's strangers. Once all is well,
