@@ -38,7 +38,7 @@ const THRESHOLDS = {
 };
 /** The rules are those of every stack; all that they wait for is in looks, which are a second apart here. */
 const PACE = { intervalSeconds: 1 };
-const CONNECTIONS = { maxConnections: 60, poolSize: 10, reserveSize: 5 };
+const CONNECTIONS = { maxConnections: 60, poolSize: 4, reserveSize: 5 };
 const stack = uniqueStack();
 const on = new Drilled(stack);
 const drills: readonly Drill[] = [
