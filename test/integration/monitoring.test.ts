@@ -82,7 +82,7 @@ beforeAll(async () => {
   urls = await environment(stack, values);
   on.runs({ urls, prometheusUrl: `http://127.0.0.1:${values.endpoints.prometheus?.port}` });
   await reseed(stack, 2000);
-});
+}, 600_000);
 afterAll(async () => {
   if (seen.length > 0) console.table(seen);
   receiver.close();

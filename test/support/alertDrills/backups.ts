@@ -16,7 +16,10 @@ export function backupDrills(on: Drilled): Drill[] {
   const verified = (days: number) => async () => {
     const at = new Date(Date.now() - days * DAY_MS).toISOString();
     const file = `${REPOSITORY}/cgraph/verified.json`;
-    await on.shell("backup", `mkdir -p ${REPOSITORY}/cgraph && echo '${JSON.stringify({ ok: true, at })}' >${file}`);
+    await on.shell(
+      "backup",
+      `mkdir -p ${REPOSITORY}/cgraph && echo '${JSON.stringify({ ok: true, at, lastGoodAt: at })}' >${file}`,
+    );
     await figures();
   };
   return [
