@@ -89,14 +89,20 @@ export class Repeated {
           if (pauseMs > 0) await sleep(pauseMs);
         }
       };
-      this.#running.push(run());
+      const running = run();
+      // Told by stop; until then nobody waits for it.
+      running.catch(() => undefined);
+      this.#running.push(running);
     }
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    await Promise.all(this.#running);
-    await closeAll(this.#clients);
+    try {
+      await Promise.all(this.#running);
+    } finally {
+      await closeAll(this.#clients);
+    }
   }
 }
 
