@@ -1,6 +1,7 @@
 /** pgbench from a container on a stack's own network, as an application's server would reach it. */
 import { dockerName } from "../components/docker/names.ts";
 import { DATABASE, READ_DATABASE, type RoleName } from "../components/roles.ts";
+import { loginOf } from "../scripts/lib/login.ts";
 import type { StackValues } from "../stacks/outputs.ts";
 import { docker } from "./docker.ts";
 import type { BenchStack } from "./stack.ts";
@@ -31,15 +32,16 @@ export interface PgbenchRun {
 
 async function inContainer(stack: BenchStack, role: RoleName, script: string): Promise<string> {
   const image = imageOf(stack.values);
+  const { user, password } = loginOf(stack.values, role);
   return docker(
     [
       ...["run", "--rm", "--interactive", "--network", dockerName(stack.name), "--label", `cgraph.stack=${stack.name}`],
       ...["--volume", `${dockerName(stack.name, "tls")}:/var/lib/cgraph-tls:ro`, "--ulimit", "nofile=16384:16384"],
       ...["--env", "PGSSLMODE=verify-full", "--env", "PGSSLROOTCERT=/var/lib/cgraph-tls/ca.crt"],
-      ...["--env", "PGHOST=haproxy", "--env", `PGUSER=${role}`, "--env", "PGPASSFILE=/tmp/pgpass"],
+      ...["--env", "PGHOST=haproxy", "--env", `PGUSER=${user}`, "--env", "PGPASSFILE=/tmp/pgpass"],
       ...["--entrypoint", "bash", image, "-euc", `umask 077; cat >/tmp/pgpass; ${script}`],
     ],
-    { input: `haproxy:*:*:*:${stack.values.passwords[role]}\n` },
+    { input: `haproxy:*:*:*:${password}\n` },
   );
 }
 

@@ -26,6 +26,7 @@ export class CacheSync extends pulumi.ComponentResource {
     super("cgraph:cache:CacheSync", name, {}, opts);
     const { site } = args;
     const hostname = dockerName(site.stack, "cache-sync");
+    const { cgraph_changes: changes } = args.credentials.logins;
     const files = new ConfigFiles(
       "cache-sync-config",
       {
@@ -33,7 +34,8 @@ export class CacheSync extends pulumi.ComponentResource {
         image: site.postgresImage,
         group: "postgres",
         files: {
-          "database-password": args.credentials.passwords.cgraph_changes,
+          "database-user": changes.name,
+          "database-password": changes.password,
           "cache-password": args.cachePassword,
         },
       },

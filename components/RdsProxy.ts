@@ -33,22 +33,23 @@ export class RdsProxy extends pulumi.ComponentResource {
     super("cgraph:pool:RdsProxy", name, {}, opts);
     const { site, proxy, credentials, primary } = args;
     const child = { parent: this };
-    const secrets = POOLED.map((role) => {
+    const logins = POOLED.flatMap((role) => credentials.loginsOf(role));
+    const secrets = logins.map((login) => {
       const secret = new secretsmanager.Secret(
-        `proxy-${role}`,
+        `proxy-${login.name}`,
         {
-          name: awsName(site.stack, "proxy", role),
-          description: `RDS Proxy as ${role}`,
+          name: awsName(site.stack, "proxy", login.name),
+          description: `RDS Proxy as ${login.name}`,
           kmsKeyId: site.keyArn,
           recoveryWindowInDays: NO_RECOVERY_DAYS,
         },
         child,
       );
       new secretsmanager.SecretVersion(
-        `proxy-${role}`,
+        `proxy-${login.name}`,
         {
           secretId: secret.id,
-          secretString: credentials.passwords[role].apply((password) => JSON.stringify({ username: role, password })),
+          secretString: login.password.apply((password) => JSON.stringify({ username: login.name, password })),
         },
         child,
       );

@@ -1,4 +1,5 @@
 /** The database's roles: who may do what, for how long. Names of cgraph, cgraph_production and replicator: the guide. */
+import type { ServerRole } from "./logins.ts";
 import { literal } from "./sqlText.ts";
 
 export const DATABASE = "cgraph_production";
@@ -82,26 +83,29 @@ export const EXTENSIONS = { always: ["pg_stat_statements", "hypopg"], scheduled:
 export type RoleName = (typeof ROLES)[number]["name"];
 export const ROLE_NAMES: readonly RoleName[] = ROLES.map((role) => role.name);
 
-function roleSql(role: Role, verifier: string): string {
-  const { name, attributes, defaults } = role;
+/** What a role's password is to be; null: none, nobody logs in with one. */
+export const passwordSql = (verifier: string | null | undefined): string =>
+  `PASSWORD ${typeof verifier === "string" ? literal(verifier) : "NULL"}`;
+
+function roleSql({ name, attributes, defaults, memberOf }: ServerRole, verifier: string | null | undefined): string {
   return [
     `SELECT 'CREATE ROLE ${name}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${literal(name)}) \\gexec`,
-    `ALTER ROLE ${name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE ${attributes} PASSWORD ${literal(verifier)};`,
+    `ALTER ROLE ${name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE ${attributes} ${passwordSql(verifier)};`,
+    ...memberOf.map((group) => `GRANT ${group} TO ${name};`),
     ...Object.entries(defaults).map(([key, value]) => `ALTER ROLE ${name} SET ${key} = ${literal(value)};`),
   ].join("\n");
 }
 
 /**
  * A psql script that makes roles, database and grants as they should be; it can be run any number of times.
- * Verifiers are PostgreSQL's SCRAM-SHA-256 texts, never passwords.
+ * Verifiers are PostgreSQL's SCRAM-SHA-256 texts, never passwords; a role without one lets nobody in.
  */
-export function rolesSql(verifiers: Readonly<Record<RoleName, string>>): string {
+export function rolesSql(roles: readonly ServerRole[], verifiers: Readonly<Record<string, string | null>>): string {
   const connecting = ROLES.filter((role) => role.connects).map((role) => role.name);
   return `-- A missing synchronous replica must not keep a server from starting.
 SET synchronous_commit = local;
 SET client_min_messages = warning;
-${ROLES.map((role) => roleSql(role, verifiers[role.name])).join("\n")}
-GRANT pg_monitor TO cgraph_monitor;
+${roles.map((role) => roleSql(role, verifiers[role.name])).join("\n")}
 SELECT 'CREATE DATABASE ${DATABASE} OWNER ${OWNER}'
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '${DATABASE}') \\gexec
 REVOKE ALL ON DATABASE ${DATABASE} FROM PUBLIC;
@@ -128,7 +132,8 @@ CREATE SCHEMA IF NOT EXISTS cgraph_pool;
 CREATE OR REPLACE FUNCTION cgraph_pool.user_lookup(name text) RETURNS TABLE (username text, password text)
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
   SELECT rolname::text, rolpassword FROM pg_authid
-  WHERE rolname = name AND rolcanlogin AND NOT rolsuper AND NOT rolreplication AND rolname !~ '^cgraph_(pooler|rewind)$'
+  WHERE rolname = name AND rolcanlogin AND rolpassword IS NOT NULL AND NOT rolsuper AND NOT rolreplication
+    AND rolname !~ '^cgraph_(pooler|rewind)(_b)?$'
 $$;
 REVOKE ALL ON FUNCTION cgraph_pool.user_lookup(text) FROM PUBLIC;
 GRANT USAGE ON SCHEMA cgraph_pool TO cgraph_pooler;

@@ -44,17 +44,14 @@ export interface StepMetadata {
 const VOLUME = "docker:index/volume:Volume";
 /** Volumes that are written anew whenever they are needed: configuration, sockets. */
 const REWRITTEN = /-(config|run)$/;
-const STATEFUL = new Set([
-  "random:index/randomPassword:RandomPassword",
-  "random:index/randomId:RandomId",
-  "aws:rds/instance:Instance",
-  "aws:kms/key:Key",
-]);
+const STATEFUL = new Set(["random:index/randomId:RandomId", "aws:rds/instance:Instance", "aws:kms/key:Key"]);
 const SECRET = "aws:secretsmanager/secret:Secret";
+const PASSWORD = "random:index/randomPassword:RandomPassword";
 
-/** Secrets that are made of others can be made again; they are not protected. */
+/** Secrets that are made of others can be made again; they are not protected. Nor are passwords that servers refuse. */
 const isStateful = ({ type, urn, old, new: made }: StepMetadata): boolean =>
   STATEFUL.has(type) ||
+  (type === PASSWORD && (old === undefined || old.protect === true)) ||
   (type === SECRET && (old ?? made)?.protect === true) ||
   (type === VOLUME && !REWRITTEN.test(resourceName(urn)));
 

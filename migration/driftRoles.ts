@@ -1,12 +1,13 @@
 /** What somebody has changed of the roles, the database's defaults and its extensions. Pure. */
 import { type DriftKind, type Finding, type Remedies, sqlLiteral, sqlName } from "./drift.ts";
 
-/** A role as the program makes it (components/roles.ts). */
+/** A role as the program makes it (components/logins.ts). */
 export interface WantedRole {
   readonly name: string;
   /** As in ALTER ROLE: `NOREPLICATION CONNECTION LIMIT 10`. */
   readonly attributes: string;
   readonly defaults: Readonly<Record<string, string>>;
+  readonly memberOf: readonly string[];
 }
 
 /** A row of pg_authid. */
@@ -36,12 +37,10 @@ export interface DefaultsRow {
 export interface WantedRoles {
   readonly container: string;
   readonly roles: readonly WantedRole[];
-  /** Roles that each is a member of, where it is of any. */
-  readonly memberships: Readonly<Record<string, readonly string[]>>;
   readonly database: string;
   readonly extensions: readonly string[];
-  /** SCRAM verifiers by role; undefined where the passwords are not known. */
-  readonly verifiers: Readonly<Record<string, string>> | undefined;
+  /** SCRAM verifiers by role, null for none; undefined where the passwords are not known. */
+  readonly verifiers: Readonly<Record<string, string | null>> | undefined;
 }
 
 export interface RoleFacts {
@@ -90,7 +89,7 @@ function roleDrift(role: WantedRole, row: RoleRow, { where, remedies, wanted }: 
     return finding("", expected, row[key] ? has : hasNot, `${alter} ${expected}`);
   });
   const limit = connectionLimit(role);
-  const memberOf = wanted.memberships[role.name] ?? [];
+  const { memberOf } = role;
   return [
     ...attributes,
     ...(row.limit === limit
@@ -174,7 +173,7 @@ export function rolesDrift(wanted: WantedRoles, facts: RoleFacts, where: string,
       .filter(({ name }) => wanted.verifiers && wanted.verifiers[name] !== rows.get(name)?.verifier)
       .map(({ name }): Finding => ({
         ...missing("role", `role ${name}: password`),
-        expected: "the stack's (env)",
+        expected: wanted.verifiers?.[name] === null ? "none" : "the stack's (env)",
         found: rows.get(name)?.verifier === null ? "none" : "another",
       })),
     ...defaultsDrift({ ...wanted, roles: there }, facts.defaults, told),

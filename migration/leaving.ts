@@ -7,7 +7,7 @@ const COPIES = /^pg[1-9]\d*-data(-\d+)?$/;
 /** Who led last; a server on its own needs nobody to say so. */
 const CONSENSUS = /^etcd\d+-data$/;
 /** A cache holds nothing that the database does not have, and its password opens nothing else. */
-const CACHE = /^password-cache$/;
+const CACHE = /^password-cache(-\d+)?$/;
 
 export interface Leaving {
   /** Holds data or secrets, and may go. */

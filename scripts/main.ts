@@ -211,13 +211,24 @@ command("prune", "Delete the data volumes that restores have left behind")
 
 addLookCommands(program, command, runs);
 
-const secrets = program.command("secrets").description("What must be kept in a safe place");
+const secrets = program
+  .command("secrets")
+  .description("What must be kept in a safe place, and what should change now and then");
 secrets
   .command("export")
   .description("Print passphrase, backup key and passwords")
   .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/secrets.ts")).exportSecrets));
+secrets
+  .command("rotate")
+  .description("Make new passwords and use them, the old ones valid beside; --finish has those refused")
+  .option("--finish", "refuse the old passwords; refused itself while somebody uses them")
+  .option("--end-sessions", "with --finish: end the sessions of those who do")
+  .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("-y, --yes", "answer yes to every question")
+  .option("--json", "print JSON")
+  .action(runs(async () => (await import("./commands/rotate.ts")).rotate));
 
 command("test [files...]", "Set up, then format, lint, types and all tests", { stack: false, json: false })
   .option("--full", "add the long drills")

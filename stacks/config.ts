@@ -52,6 +52,8 @@ export interface StackConfig {
    * Default none. Of a volume that is there they cannot be changed.
    */
   readonly dataVolumeOptions: Readonly<Record<string, string>> | undefined;
+  /** Generations of passwords that servers accept, the one in use first; written by `secrets rotate`. Default [1]. */
+  readonly passwordGenerations: readonly number[];
   readonly monitoring: MonitoringConfig;
   /** Set by `migrate` for as long as it prepares a move; default none. */
   readonly phase: "none" | "prepare";
@@ -118,6 +120,7 @@ export const KEYS = [
   "backupRetentionDays",
   "dataGenerations",
   "dataVolumeOptions",
+  "passwordGenerations",
   "phase",
   ...MONITORING_KEYS,
   ...AWS_KEYS,
@@ -176,6 +179,18 @@ function generations(source: ConfigSource): number[] {
   return value as number[];
 }
 
+/** One generation, or two that follow each other: each role has two names to log in by, which take turns. */
+function passwordGenerations(source: ConfigSource): number[] {
+  const value = json(source, "passwordGenerations") ?? [1];
+  const [first, second, ...more] = Array.isArray(value) ? (value as unknown[]) : [];
+  const isGeneration = (one: unknown): one is number => Number.isInteger(one) && Number(one) > 0;
+  if (isGeneration(first) && more.length === 0) {
+    if (second === undefined) return [first];
+    if (isGeneration(second) && Math.abs(second - first) === 1) return [first, second];
+  }
+  throw wrong("passwordGenerations", source("passwordGenerations") ?? "", "[1], or [2, 1] while they are rotated");
+}
+
 /** Reads and checks a stack's configuration. Throws a UserError that names the key, the value and what is allowed. */
 export function readConfig(source: ConfigSource): StackConfig {
   const version = wholeNumber(source, "postgresVersion", 1, 99, 17);
@@ -219,6 +234,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     backupRetentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
     dataGenerations: generations(source),
     dataVolumeOptions: volumeOptions(source),
+    passwordGenerations: passwordGenerations(source),
     monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
     aws: readAwsConfig(source, stage),

@@ -14,7 +14,10 @@ export interface Foundation {
 /** Makes it; names are the same in every stage. */
 export function foundation(stack: string, config: StackConfig, topology: Topology): Foundation {
   const { postgresVersion, baseImage } = config;
-  const credentials = new Credentials("credentials", { cache: topology.cache !== undefined });
+  const credentials = new Credentials("credentials", {
+    cache: topology.cache !== undefined,
+    generations: config.passwordGenerations,
+  });
   const site = new DockerSite("site", {
     stack,
     postgresVersion,

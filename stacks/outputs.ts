@@ -65,8 +65,12 @@ export interface StackValues {
   readonly cache: CachePlan | null;
   readonly backupContainer: string;
   readonly notes: readonly string[];
-  /** Secret. */
+  /** Generations of passwords that are accepted, the one in use first: they say by which names roles log in. */
+  readonly passwordGenerations: readonly number[];
+  /** Secret. Of the generation in use. */
   readonly passwords: Readonly<Record<RoleName, string>>;
+  /** Secret. Of the one that is accepted beside, while passwords are rotated. */
+  readonly otherPasswords: Readonly<Record<RoleName, string>> | null;
   /** Secret. */
   readonly backupKey: string;
   /** Secret. */

@@ -59,7 +59,9 @@ export function aloneOutputs({ config, node, server, base, backups, watching, no
     cache: null,
     backupContainer: backups.containerName,
     notes,
-    passwords: pulumi.secret(pulumi.output(credentials.passwords)),
+    passwordGenerations: credentials.generations,
+    passwords: credentials.passwords,
+    otherPasswords: credentials.otherPasswords,
     backupKey: pulumi.secret(credentials.backupKey),
     cachePassword: null,
   };

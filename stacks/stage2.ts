@@ -130,7 +130,9 @@ export function replicated(
     cache: topology.cache ?? null,
     backupContainer: backups.containerName,
     notes: topology.notes,
-    passwords: pulumi.secret(pulumi.output(credentials.passwords)),
+    passwordGenerations: credentials.generations,
+    passwords: credentials.passwords,
+    otherPasswords: credentials.otherPasswords,
     backupKey: pulumi.secret(credentials.backupKey),
     cachePassword: cache && credentials.cachePassword ? pulumi.secret(credentials.cachePassword) : null,
   };

@@ -10,11 +10,11 @@ import type { Topology } from "./topology.ts";
 /** Stage 3: more replicas, a second pooler, and a cache; messages are partitioned by month. */
 export function stage3(stack: string, config: StackConfig, topology: Topology): StackOutputs {
   const base = foundation(stack, config, topology);
-  const { cachePassword: password } = base.credentials;
+  const { cachePassword: password, accepted } = base.credentials;
   if (!topology.cache || !password) throw new Error("stage 3 has no cache");
   const cache = new RedisCache("cache", {
     site: base.site,
-    password,
+    passwords: accepted.flatMap(({ cache: accepts }) => (accepts ? [accepts] : [])),
     cache: topology.cache,
     port: config.ports.cache,
   });

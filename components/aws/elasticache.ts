@@ -8,8 +8,10 @@ export interface ElastiCacheArgs {
   readonly target: "aws";
   readonly site: AwsSite;
   readonly cache: AwsCache;
-  /** Secret; 16 to 128 letters and digits. */
+  /** Secret; 16 to 128 letters and digits. The newest. */
   readonly password: pulumi.Output<string>;
+  /** Whether the one before is refused from now on; else it is valid beside. */
+  readonly refusesOlder: boolean;
 }
 
 export interface ElastiCacheServer {
@@ -23,7 +25,8 @@ const FAMILIES = {
 } as const;
 
 /** A cache in two zones, over TLS, with a password. It holds nothing that the database does not have. */
-export function elastiCache({ site, cache, password }: ElastiCacheArgs, parent: pulumi.Resource): ElastiCacheServer {
+export function elastiCache(args: ElastiCacheArgs, parent: pulumi.Resource): ElastiCacheServer {
+  const { site, cache, password, refusesOlder } = args;
   const child = { parent };
   const { family, version } = FAMILIES[cache.engine];
   const parameters = new elasticache.ParameterGroup(
@@ -63,7 +66,7 @@ export function elastiCache({ site, cache, password }: ElastiCacheArgs, parent: 
       transitEncryptionEnabled: true,
       transitEncryptionMode: "required",
       authToken: password,
-      authTokenUpdateStrategy: "ROTATE",
+      authTokenUpdateStrategy: refusesOlder ? "SET" : "ROTATE",
       autoMinorVersionUpgrade: true,
       maintenanceWindow: "sun:05:30-sun:06:30",
       snapshotRetentionLimit: 1,

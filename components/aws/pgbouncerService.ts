@@ -7,7 +7,7 @@ import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsPool } from "../../stacks/aws/plan.ts";
 import type { Credentials } from "../Credentials.ts";
-import { pgbouncerIni, scramUserlist } from "../docker/pgbouncerFiles.ts";
+import { pgbouncerIni, userlist } from "../docker/pgbouncerFiles.ts";
 import type { RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
 import type { AwsSite } from "./AwsSite.ts";
@@ -53,8 +53,12 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
     { parent },
   );
   const verifiers = pulumi
-    .all(POOLED.map((role) => credentials.passwords[role].apply((password) => [role, scramVerifier(role, password)])))
-    .apply((pairs) => scramUserlist(pairs as [string, string][]));
+    .all(
+      POOLED.flatMap((role) => credentials.loginsOf(role)).map(({ name, password }) =>
+        password.apply((known) => [name, scramVerifier(name, known)] as const),
+      ),
+    )
+    .apply(userlist);
   const readers = replicas.length > 0 ? replicas : [primary];
   const ini = pulumi
     .all([primary.address, pulumi.all(readers.map(({ address }) => address))])
@@ -67,7 +71,7 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
       secretId: secret.id,
       secretString: pulumi
         .all([ini, verifiers])
-        .apply(([pgbouncerIniText, userlist]) => JSON.stringify({ pgbouncerIni: pgbouncerIniText, userlist })),
+        .apply(([pgbouncerIniText, users]) => JSON.stringify({ pgbouncerIni: pgbouncerIniText, userlist: users })),
     },
     { parent },
   );

@@ -104,19 +104,19 @@ export class Cluster extends pulumi.ComponentResource {
   /** patroni.yml of one of the cluster's servers; secret. */
   patroniYaml(node: string): pulumi.Output<string> {
     const { credentials, etcdMembers, postgresVersion, firstNode } = this.#args;
-    return pulumi
-      .all([credentials.passwords.replicator, credentials.passwords.cgraph_rewind])
-      .apply(([replicator, rewind]) =>
-        patroniYaml({
-          scope: this.scope,
-          node,
-          etcdMembers: etcdNames(etcdMembers),
-          postgresVersion,
-          passwords: { replicator, rewind },
-          mayBootstrap: node === firstNode,
-          cluster: this.#config,
-        }),
-      );
+    const { replicator, cgraph_rewind: rewind } = credentials.logins;
+    return pulumi.all([replicator.password, rewind.password]).apply(([replicatorPassword, rewindPassword]) =>
+      patroniYaml({
+        scope: this.scope,
+        node,
+        etcdMembers: etcdNames(etcdMembers),
+        postgresVersion,
+        replication: { username: replicator.name, password: replicatorPassword },
+        rewind: { username: rewind.name, password: rewindPassword },
+        mayBootstrap: node === firstNode,
+        cluster: this.#config,
+      }),
+    );
   }
 }
 

@@ -8,7 +8,6 @@ import { CONFIG_DIRECTORY } from "./ConfigFiles.ts";
 
 export const EXPORTERS = "exporters";
 const AUTHORITY = "/run/cgraph-tls/ca.crt";
-const ROLE = "cgraph_monitor";
 /** Where each kind of exporter answers; of those with several, the first. */
 const PORTS = { own: 9400, node: 9100, postgres: 9187, pgbouncer: 9127, redis: 9121 } as const;
 export const OWN_PORT = PORTS.own;
@@ -24,7 +23,7 @@ export interface Watched {
 }
 
 export interface ExporterSecrets {
-  readonly monitor: string;
+  readonly monitor: { readonly user: string; readonly password: string };
   readonly cache: string | undefined;
 }
 
@@ -46,18 +45,18 @@ function exporters(watched: Watched, secrets: ExporterSecrets): Exporter[] {
     ],
     environment: {
       DATA_SOURCE_URI: `${node}:5432/${DATABASE}?${verified}&connect_timeout=2&application_name=postgres_exporter`,
-      DATA_SOURCE_USER: ROLE,
-      DATA_SOURCE_PASS: secrets.monitor,
+      DATA_SOURCE_USER: secrets.monitor.user,
+      DATA_SOURCE_PASS: secrets.monitor.password,
     },
   }));
   const pgbouncer = watched.poolers.map((pooler, index) => ({
     command: [
       "prometheus-pgbouncer-exporter",
       listen(PORTS.pgbouncer + index),
-      `--pgBouncer.connectionString=postgres://${ROLE}@${pooler}:6432/pgbouncer?${verified}`,
+      `--pgBouncer.connectionString=postgres://${secrets.monitor.user}@${pooler}:6432/pgbouncer?${verified}`,
       "--log.level=error",
     ],
-    environment: { PGPASSWORD: secrets.monitor },
+    environment: { PGPASSWORD: secrets.monitor.password },
   }));
   const redis =
     secrets.cache === undefined
@@ -104,6 +103,7 @@ export const exportersJson = (
   JSON.stringify({
     database: DATABASE,
     servers: watched.nodes,
+    user: secrets.monitor.user,
     containers,
     exporters: exporters(watched, secrets),
   });

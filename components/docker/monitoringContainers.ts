@@ -48,6 +48,7 @@ const healthAt = (port: number, path: string): string[] => [`CGRAPH_PORT=${port}
 export function monitoringContainers(args: MonitoringContainersArgs, parent: pulumi.Resource): MonitoringContainers {
   const { site, config, ports, watched, credentials } = args;
   const image = site.monitoringImage;
+  const { cgraph_monitor: monitor } = credentials.logins;
   const cachePassword = watched.cache ? credentials.cachePassword : undefined;
   const files = (name: string, content: Readonly<Record<string, pulumi.Input<string>>>): ConfigFiles =>
     new ConfigFiles(`${name}-config`, { site, image, group: "prometheus", files: content }, { parent });
@@ -74,10 +75,12 @@ export function monitoringContainers(args: MonitoringContainersArgs, parent: pul
   );
   const exporterConfig = files(EXPORTERS, {
     "exporters.json": pulumi
-      .all([credentials.passwords.cgraph_monitor, cachePassword, pulumi.all(args.containers)])
-      .apply(([monitor, cache, containers]) => exportersJson(watched, { monitor, cache }, containers)),
+      .all([monitor.password, cachePassword, pulumi.all(args.containers)])
+      .apply(([password, cache, containers]) =>
+        exportersJson(watched, { monitor: { user: monitor.name, password }, cache }, containers),
+      ),
     "queries.yml": queriesFile(watched.postgresVersion),
-    "monitor-password": credentials.passwords.cgraph_monitor,
+    "monitor-password": monitor.password,
   });
   const exporters = new docker.Container(
     EXPORTERS,

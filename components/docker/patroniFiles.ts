@@ -57,13 +57,20 @@ export function clusterConfig({ settings, synchronous, slots }: ClusterConfigArg
   };
 }
 
+/** How a server logs in to another. */
+export interface PatroniLogin {
+  readonly username: string;
+  readonly password: string;
+}
+
 export interface PatroniYamlArgs {
   readonly scope: string;
   /** This server; its name on the stack's network too. */
   readonly node: string;
   readonly etcdMembers: readonly string[];
   readonly postgresVersion: PostgresMajor;
-  readonly passwords: { readonly replicator: string; readonly rewind: string };
+  readonly replication: PatroniLogin;
+  readonly rewind: PatroniLogin;
   /** Whether this server may make a new cluster where there is none: exactly one may. */
   readonly mayBootstrap: boolean;
   /** What the cluster's configuration is before there is one in etcd. */
@@ -105,8 +112,8 @@ export function patroniYaml(args: PatroniYamlArgs): string {
       use_unix_socket_repl: true,
       authentication: {
         superuser: { username: "postgres" },
-        replication: { username: "replicator", password: args.passwords.replicator, ...verified },
-        rewind: { username: "cgraph_rewind", password: args.passwords.rewind, ...verified },
+        replication: { ...args.replication, ...verified },
+        rewind: { ...args.rewind, ...verified },
       },
       basebackup: [{ checkpoint: "fast" }],
       callbacks: { on_start: "/usr/local/bin/cgraph-callback", on_role_change: "/usr/local/bin/cgraph-callback" },

@@ -1,5 +1,5 @@
 import * as docker from "@pulumi/docker";
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import type { PoolPlan } from "../../stacks/topology.ts";
 import type { Credentials } from "../Credentials.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
@@ -41,9 +41,15 @@ export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulum
             ...pool,
             write: { hosts: [ROUTER], port: ROUTES.write },
             read: { hosts: [ROUTER], port: ROUTES.read },
-            auth: "query",
+            auth: { lookUpAs: credentials.logins.cgraph_pooler.name },
           }),
-          "userlist.txt": credentials.passwords.cgraph_pooler.apply(userlist),
+          "userlist.txt": pulumi
+            .all(
+              credentials
+                .loginsOf("cgraph_pooler")
+                .map((login) => login.password.apply((password) => [login.name, password] as const)),
+            )
+            .apply(userlist),
         },
       },
       { parent },

@@ -1,4 +1,5 @@
 /** PgBouncer's configuration as pure text. */
+import { namesOf } from "../logins.ts";
 import { DATABASE, READ_DATABASE } from "../roles.ts";
 
 /** Where a pool's servers are: one host, or several that take turns. */
@@ -11,10 +12,10 @@ export interface PgbouncerArgs {
   readonly write: Upstream;
   readonly read: Upstream;
   /**
-   * Where clients' passwords are: looked up in PostgreSQL (`query`; servers with a certificate of the stack's own), or in
-   * the user list (`file`; RDS, which shows its hashes to nobody).
+   * Where clients' passwords are: looked up in PostgreSQL by this user (servers with a certificate of the stack's own), or
+   * in the user list (`file`; RDS, which shows its hashes to nobody).
    */
-  readonly auth: "query" | "file";
+  readonly auth: { readonly lookUpAs: string } | "file";
   readonly maxClientConnections: number;
   /** Server connections for one user and database. */
   readonly poolSize: number;
@@ -25,7 +26,7 @@ export interface PgbouncerArgs {
 const TLS = "/run/cgraph-tls";
 /** In the image for AWS. */
 const RDS_AUTHORITIES = "/usr/local/share/cgraph/rds-ca.pem";
-const LOOK_UP = `auth_user = cgraph_pooler
+const lookUp = (user: string): string => `auth_user = ${user}
 auth_dbname = ${DATABASE}
 auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
 `;
@@ -51,7 +52,7 @@ listen_addr = *
 listen_port = 6432
 unix_socket_dir = /run/pgbouncer
 pidfile = /run/pgbouncer/pgbouncer.pid
-stats_users = cgraph_monitor
+stats_users = ${namesOf("cgraph_monitor").join(", ")}
 pool_mode = transaction
 max_client_conn = ${maxClientConnections}
 default_pool_size = ${poolSize}
@@ -60,13 +61,13 @@ reserve_pool_timeout = 1
 max_db_connections = ${poolSize + reserveSize}
 max_prepared_statements = 200
 auth_type = scram-sha-256
-${auth === "query" ? LOOK_UP : ""}auth_file = /etc/cgraph/userlist.txt
+${auth === "file" ? "" : lookUp(auth.lookUpAs)}auth_file = /etc/cgraph/userlist.txt
 client_tls_sslmode = require
 client_tls_cert_file = ${TLS}/server.crt
 client_tls_key_file = ${TLS}/server.key
 client_tls_ca_file = ${TLS}/ca.crt
 server_tls_sslmode = verify-full
-server_tls_ca_file = ${auth === "query" ? `${TLS}/ca.crt` : RDS_AUTHORITIES}
+server_tls_ca_file = ${auth === "file" ? RDS_AUTHORITIES : `${TLS}/ca.crt`}
 server_login_retry = 1
 server_connect_timeout = 3
 server_idle_timeout = 300
@@ -81,9 +82,9 @@ log_disconnections = 0
 `;
 }
 
-/** userlist.txt: the one account that asks for the others' verifiers. Holds its password. */
-export const userlist = (password: string): string => `"cgraph_pooler" "${password}"\n`;
-
-/** userlist.txt of verifiers, by role: PgBouncer lets clients in with them, and logs in to servers that have the same. */
-export const scramUserlist = (verifiers: readonly (readonly [string, string])[]): string =>
-  verifiers.map(([role, verifier]) => `"${role}" "${verifier}"\n`).join("");
+/**
+ * userlist.txt by name. Of passwords: the account that asks for the others' verifiers, under each name that is accepted.
+ * Of verifiers: PgBouncer lets clients in with them, and logs in to servers that have the same.
+ */
+export const userlist = (secrets: readonly (readonly [string, string])[]): string =>
+  secrets.map(([name, secret]) => `"${name}" "${secret}"\n`).join("");

@@ -1,7 +1,8 @@
 /** Files of a PostgreSQL server, as pure text. */
 import { renderPostgresConf } from "../../tuning/render.ts";
 import type { Settings } from "../../tuning/setting.ts";
-import { DATABASE } from "../roles.ts";
+import { namesOf } from "../logins.ts";
+import { DATABASE, OWNER, type RoleName } from "../roles.ts";
 import { CONFIG_DIRECTORY } from "./ConfigFiles.ts";
 
 export const REPOSITORY_DIRECTORY = "/var/lib/pgbackrest";
@@ -31,18 +32,20 @@ ${image.join("")}
 ${renderPostgresConf(settings)}`;
 }
 
+const names = (...roles: readonly RoleName[]): string => roles.flatMap(namesOf).join(",");
+
 /**
  * Rules of pg_hba.conf: the superuser only through the container's socket; each other role only to its database, over
  * TLS, with scram; what servers, pools and Patroni need of each other only from the stack's own network.
  */
 export const HBA_RULES: readonly string[] = [
   "local   all  postgres  peer",
-  "local   replication  replicator  scram-sha-256",
-  `hostssl ${DATABASE}  cgraph,cgraph_owner,cgraph_readonly,cgraph_monitor  all  scram-sha-256`,
-  "hostssl postgres  cgraph_monitor  all  scram-sha-256",
-  `hostssl ${DATABASE}  cgraph_pooler,cgraph_changes  samenet  scram-sha-256`,
-  "hostssl postgres  cgraph_rewind  samenet  scram-sha-256",
-  "hostssl replication  replicator  samenet  scram-sha-256",
+  `local   replication  ${names("replicator")}  scram-sha-256`,
+  `hostssl ${DATABASE}  ${names("cgraph", OWNER, "cgraph_readonly", "cgraph_monitor")}  all  scram-sha-256`,
+  `hostssl postgres  ${names("cgraph_monitor")}  all  scram-sha-256`,
+  `hostssl ${DATABASE}  ${names("cgraph_pooler", "cgraph_changes")}  samenet  scram-sha-256`,
+  `hostssl postgres  ${names("cgraph_rewind")}  samenet  scram-sha-256`,
+  `hostssl replication  ${names("replicator")}  samenet  scram-sha-256`,
 ];
 
 export const PG_HBA = `# TYPE  DATABASE  USER  ADDRESS  METHOD\n${HBA_RULES.join("\n")}\n`;

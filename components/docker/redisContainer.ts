@@ -1,18 +1,19 @@
 import * as docker from "@pulumi/docker";
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import type { CachePlan } from "../../stacks/topology.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import { dockerName } from "./names.ts";
-import { redisConf } from "./redisFiles.ts";
+import { redisConf, redisUsers } from "./redisFiles.ts";
 
 /** The cache's name on the stack's network. */
 export const CACHE = "redis";
 
 export interface RedisContainerArgs {
   readonly site: DockerSite;
-  readonly password: pulumi.Output<string>;
+  /** Whoever knows one of them is let in. */
+  readonly passwords: readonly pulumi.Output<string>[];
   readonly cache: CachePlan;
   /** Port on the host's 127.0.0.1. */
   readonly port: number;
@@ -34,7 +35,8 @@ export function redisContainer(args: RedisContainerArgs, parent: pulumi.Resource
       image: site.servicesImage,
       group: "redis",
       files: {
-        "redis.conf": args.password.apply((password) => redisConf({ password, maxMemoryMiB: cache.dataMiB })),
+        "redis.conf": redisConf({ maxMemoryMiB: cache.dataMiB }),
+        "users.acl": pulumi.all([...args.passwords]).apply(redisUsers),
       },
     },
     { parent },

@@ -2,6 +2,7 @@
 import { DATABASE, READ_DATABASE, type RoleName } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { Endpoint } from "../../stacks/outputs.ts";
+import { loginOf } from "../lib/login.ts";
 
 interface Trust {
   readonly sslmode: string;
@@ -18,7 +19,8 @@ function url(
   const parameters = new URLSearchParams({ ...trust, ...more.parameters });
   const places = hosts.map(({ host, port }) => `${host}:${port}`).join(",");
   const query = parameters.toString().replaceAll("%2F", "/");
-  return `postgresql://${role}:${values.passwords[role]}@${places}/${more.database ?? DATABASE}?${query}`;
+  const { user, password } = loginOf(values, role);
+  return `postgresql://${user}:${password}@${places}/${more.database ?? DATABASE}?${query}`;
 }
 
 /**

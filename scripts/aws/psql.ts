@@ -2,6 +2,7 @@ import { ADMINISTRATOR } from "../../components/aws/names.ts";
 import { DATABASE, type RoleName } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { loginOf } from "../lib/login.ts";
 import { run, runAttached } from "../lib/run.ts";
 import { rdsAuthorities } from "./authorities.ts";
 import { withWay } from "./reach.ts";
@@ -16,14 +17,16 @@ export async function psqlAws(
     throw new UserError("psql is not installed on this machine", "install PostgreSQL's client", EXIT.failed);
   }
   const authorities = await rdsAuthorities();
+  const { user, password } =
+    role === undefined ? { user: ADMINISTRATOR, password: values.administratorPassword } : loginOf(values, role);
   return withWay(values, values.endpoints.write, ({ host, address, port }) => {
     // The name is verified, wherever the connection goes.
     const settings = {
       PGHOST: host,
       ...(address === host ? {} : { PGHOSTADDR: address }),
       PGPORT: String(port),
-      PGUSER: role ?? ADMINISTRATOR,
-      PGPASSWORD: role === undefined ? values.administratorPassword : values.passwords[role],
+      PGUSER: user,
+      PGPASSWORD: password,
       PGDATABASE: DATABASE,
       PGSSLMODE: "verify-full",
       PGSSLROOTCERT: authorities,

@@ -1,30 +1,40 @@
 /** The application's roles on RDS, made by the administrator, who is no superuser there. */
 import { literal } from "../../components/sqlText.ts";
 import { CHECK_ROLE, ADMINISTRATOR } from "../../components/aws/names.ts";
-import { DATABASE, OWNER, ROLES, type RoleName } from "../../components/roles.ts";
-import { scramVerifier } from "../../components/scram.ts";
+import { type ServerRole, loginVerifiers, namesOf, serverRoles } from "../../components/logins.ts";
+import { DATABASE, OWNER, ROLES, type RoleName, passwordSql } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
+import { generationsOf, passwordsOf } from "../lib/login.ts";
 import { step } from "../lib/progress.ts";
 import { withPrimary } from "./client.ts";
 
 /** Roles that only our own servers need: RDS does their work itself. */
 const NOT_ON_RDS: readonly RoleName[] = ["replicator", "cgraph_pooler", "cgraph_rewind"];
+const NAMES_NOT_ON_RDS = NOT_ON_RDS.flatMap(namesOf);
 
 const create = (name: string): string =>
   `DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${literal(name)}) THEN CREATE ROLE ${name}; END IF;
 END $$;`;
 
-/** Makes roles, grants and extensions as they should be; can be run any number of times. Holds verifiers, no passwords. */
-export function rdsRolesSql(verifiers: Readonly<Partial<Record<RoleName, string>>>): string {
+/**
+ * Makes roles, grants and extensions as they should be; can be run any number of times. Holds verifiers, no passwords; a
+ * role without one lets nobody in.
+ */
+export function rdsRolesSql(
+  serverHas: readonly ServerRole[],
+  verifiers: Readonly<Record<string, string | null>>,
+): string {
   const roles = ROLES.filter(({ name }) => !NOT_ON_RDS.includes(name));
-  const made = roles.map(({ name, attributes, defaults }) => {
+  const served = serverHas.filter(({ name }) => !NAMES_NOT_ON_RDS.includes(name));
+  const made = served.map(({ name, attributes, defaults, memberOf }) => {
     // RDS gives replication by a role of its own, not by the attribute.
     const replicates = /(^| )REPLICATION/.test(attributes);
     const own = attributes.replace(/(NO)?REPLICATION/, "").trim();
     return [
       create(name),
-      `ALTER ROLE ${name} LOGIN ${own} PASSWORD ${literal(verifiers[name] ?? "")};`,
+      `ALTER ROLE ${name} LOGIN ${own} ${passwordSql(verifiers[name])};`,
+      ...memberOf.map((group) => `GRANT ${group} TO ${name};`),
       ...Object.entries(defaults).map(([key, value]) => `ALTER ROLE ${name} SET ${key} = ${literal(value)};`),
       ...(replicates ? [`GRANT rds_replication TO ${name};`] : []),
     ].join("\n");
@@ -35,7 +45,7 @@ ${create(CHECK_ROLE)}
 ALTER ROLE ${CHECK_ROLE} LOGIN CONNECTION LIMIT 5;
 ALTER ROLE ${CHECK_ROLE} SET statement_timeout = '10s';
 GRANT rds_iam TO ${CHECK_ROLE};
-GRANT pg_monitor TO cgraph_monitor, ${CHECK_ROLE};
+GRANT pg_monitor TO ${CHECK_ROLE};
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 -- Index advice is proven by it (doctor), which does without where the server does not have it.
 DO $$ BEGIN
@@ -77,12 +87,13 @@ END $$;
 
 /** Brings the primary's roles up to date. */
 export async function applyRoles(values: AwsStackValues): Promise<void> {
-  const verifiers = Object.fromEntries(
-    Object.entries(values.passwords).map(([role, password]) => [role, scramVerifier(role, password)]),
-  );
+  const generations = generationsOf(values);
+  const verifiers = loginVerifiers(generations, passwordsOf(values));
   await step("roles", async () => {
     const login = { user: ADMINISTRATOR, password: values.administratorPassword };
-    await withPrimary(values, login, "cgraph-db roles", (client) => client.query(rdsRolesSql(verifiers)));
+    await withPrimary(values, login, "cgraph-db roles", (client) =>
+      client.query(rdsRolesSql(serverRoles(generations), verifiers)),
+    );
     return { value: undefined, done: "as they should be" };
   });
 }

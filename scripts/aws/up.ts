@@ -34,13 +34,15 @@ interface Wanted {
   readonly config: StackConfig;
   /** Keys to write into the stack's configuration. */
   readonly changes: Readonly<Record<string, string>>;
+  /** Whether it says nothing but its progress: it is a part of something else. */
+  readonly silent?: boolean;
 }
 
 /** Whether the pool's tasks need an image of ours. */
 const needsImage = ({ stage, aws }: StackConfig): boolean =>
   stage > 1 && aws.pooler === "pgbouncer" && aws.poolerImage === undefined;
 
-export async function upAws(flags: UpFlags, { config, changes: wanted }: Wanted): Promise<ExitCode> {
+export async function upAws(flags: UpFlags, { config, changes: wanted, silent = false }: Wanted): Promise<ExitCode> {
   await checkTopology(config);
   const { region } = config.aws;
   const { pulumi, baseImage } = await setUp({
@@ -68,7 +70,7 @@ export async function upAws(flags: UpFlags, { config, changes: wanted }: Wanted)
   });
   if (report.verdict === "unsafe") return showReport(flags, report);
   if (changes.length > 0) {
-    if (!flags.json) print(renderCost(report, Number.POSITIVE_INFINITY));
+    if (!flags.json && !silent) print(renderCost(report, Number.POSITIVE_INFINITY));
     const what = before ? `changes ${changes.length} resources` : `makes ${changes.length} resources`;
     await confirm(`This ${what} in ${region}, for $${cost.usdPerMonth} a month.`, "yes", flags.yes === true);
   }
@@ -84,7 +86,7 @@ export async function upAws(flags: UpFlags, { config, changes: wanted }: Wanted)
       `  note: the stack has let go of ${resourceName(urn)}; ${identifier} runs on, and is paid for, until you delete it`,
     );
   }
-  return finish(flags, stack, values, changes.length);
+  return finish(flags, stack, values, { changes: changes.length, silent });
 }
 
 /** `config apply`: the same; then what waits for a reboot is rebooted, replicas first. */
@@ -132,15 +134,22 @@ async function withImage<T>(
 }
 
 /** Roles, then what a person needs to know. */
-async function finish(flags: UpFlags, stack: Stack, values: AwsStackValues, changes: number): Promise<ExitCode> {
+async function finish(
+  flags: UpFlags,
+  stack: Stack,
+  values: AwsStackValues,
+  { changes, silent }: { changes: number; silent: boolean },
+): Promise<ExitCode> {
   for (const text of values.notes) note(`  note: ${text}`);
   let missing: string | null = null;
   try {
     await applyRoles(values);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
+    if (silent) throw error;
     missing = `${error.message}; ${error.remedy}`;
   }
+  if (silent) return EXIT.done;
   const { write, pool } = values.endpoints;
   if (flags.json) {
     printJson({

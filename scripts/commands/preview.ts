@@ -68,7 +68,7 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
       ...{ stack: flags.stack, target: config.target, from: before.stage, to: config.stage, changes },
       ...told,
       ...costs,
-      ...(gathered ? { drift: findDrift(gathered, plannedValues()?.passwords) } : {}),
+      ...(gathered ? { drift: findDrift(gathered, plannedValues()) } : {}),
     };
     return await showReport(flags, moveReport(found));
   } finally {

@@ -2,6 +2,7 @@ import { DATABASE, ROLE_NAMES } from "../../components/roles.ts";
 import { UserError } from "../../tuning/errors.ts";
 import { currentPrimary } from "../lib/cluster.ts";
 import { printableUrl } from "../lib/connection.ts";
+import { loginOf } from "../lib/login.ts";
 import { run, runAttached } from "../lib/run.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 
@@ -34,9 +35,10 @@ export async function psql(args: readonly string[], flags: { stack: string; role
     ]);
   }
   // The value comes from this process's environment, so that it stands in no command line.
-  const url = `postgresql://${role}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/run/cgraph-tls/ca.crt`;
+  const { user, password } = loginOf(values, role);
+  const url = `postgresql://${user}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/run/cgraph-tls/ca.crt`;
   return runAttached("docker", ["exec", ...terminal, "--env", "PGPASSWORD", container, "psql", url, ...args], {
     ...process.env,
-    PGPASSWORD: values.passwords[role],
+    PGPASSWORD: password,
   });
 }

@@ -4,6 +4,7 @@ import type { Client } from "pg";
 import { OWNER } from "../../components/roles.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { environment } from "../lib/connection.ts";
+import { loginOf } from "../lib/login.ts";
 import { ROOT } from "../lib/paths.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
@@ -31,7 +32,7 @@ const APPLICATION = "cgraph-db schema";
 async function asOwner(stack: string, values: AnyStackValues, work: (client: Client) => Promise<void>): Promise<void> {
   if (values.target === "aws") {
     const { withPrimary } = await import("../aws/client.ts");
-    return withPrimary(values, { user: OWNER, password: values.passwords[OWNER] }, APPLICATION, work);
+    return withPrimary(values, loginOf(values, OWNER), APPLICATION, work);
   }
   const { default: pg } = await import("pg");
   const { DATABASE_OWNER_URL } = await environment(stack, values);

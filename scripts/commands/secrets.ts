@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { acceptedLogins } from "../lib/login.ts";
 import { HOME } from "../lib/paths.ts";
 import { print, printJson } from "../lib/print.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
@@ -13,12 +14,14 @@ export async function exportSecrets(flags: { stack: string; json?: boolean }): P
   // On AWS backups are encrypted by the stack's key in KMS, and the administrator has a password.
   const keys = values.target === "aws" ? {} : { backupKey: values.backupKey };
   const administrator = values.target === "aws" ? { administratorPassword: values.administratorPassword } : {};
+  // By the names that log in with them; both of a role's while its password is rotated.
+  const logins = Object.fromEntries(acceptedLogins(values).map(({ user, password }) => [user, password]));
   if (flags.json) {
-    printJson({ stack: flags.stack, passphrase, ...keys, ...administrator, passwords: values.passwords });
+    printJson({ stack: flags.stack, passphrase, ...keys, ...administrator, passwords: values.passwords, logins });
     return;
   }
   const passwords = {
-    ...values.passwords,
+    ...logins,
     ...(values.target === "aws" && { cgraph_admin: values.administratorPassword }),
   };
   print(`# Keep these somewhere safe and away from this machine.

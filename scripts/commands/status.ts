@@ -6,6 +6,7 @@ import { containerStates } from "../lib/docker.ts";
 import { type FiringAlert, firingAlerts } from "../lib/firingAlerts.ts";
 import { type PoolState, poolStates } from "../lib/pooler.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
+import { type RotationState, olderTable, rotationState } from "../rotate/sessions.ts";
 import { type Lag, replicationLag } from "../lib/replication.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 
@@ -41,13 +42,14 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
   }
   const services = [...values.services, { name: "backup", kind: "backup", container: values.backupContainer }];
   const containers = [...values.nodes, ...services].map(({ container }) => container);
-  const [states, members, lags, pools, cache, alerts] = await Promise.all([
+  const [states, members, lags, pools, cache, alerts, rotation] = await Promise.all([
     containerStates(containers),
     isCluster(values) ? clusterMembers(values).catch(() => []) : undefined,
     isCluster(values) ? replicationLag(values).catch(() => []) : [],
     poolStates(values),
     cacheState(values),
     firingAlerts(values),
+    rotationState(values).catch(() => null),
   ]);
   const health = (container: string): string => {
     const state = states.find((one) => one.name === container);
@@ -72,12 +74,14 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
       pools,
       cache,
       alerts,
+      rotation,
       backups,
       notes: values.notes,
     });
   } else {
     printStatus(flags.stack, values, nodes, others, pools, cache);
     printAlerts(values, alerts);
+    printRotation(rotation);
   }
   const well = [...nodes, ...others].every(({ state }) => state === "healthy" || state === "running");
   return well && nodes.some(({ role }) => role === "primary") ? EXIT.done : EXIT.failed;
@@ -97,6 +101,18 @@ function printAlerts(values: StackValues, alerts: readonly FiringAlert[] | null)
         ...alerts.map((a) => [a.name, a.severity, a.summary, a.runbook]),
       ]),
     );
+}
+
+function printRotation(rotation: RotationState | null): void {
+  if (!rotation) return;
+  const { phase, olderSessions } = rotation;
+  if (phase === "accepting") {
+    print("passwords: a rotation was interrupted; ./cgraph-db secrets rotate goes on");
+    return;
+  }
+  print("passwords: new ones are in use, the old ones accepted until ./cgraph-db secrets rotate --finish");
+  if (olderSessions.length === 0) print("nobody uses the old ones");
+  else print(olderTable(olderSessions));
 }
 
 function printStatus(

@@ -5,6 +5,7 @@ import type { Endpoint } from "../../stacks/outputs.ts";
 import { COMPUTED_BY_RDS, MANAGED_BY_RDS } from "../../tuning/rds.ts";
 import { connectOver } from "../aws/client.ts";
 import { type Way, withWay } from "../aws/reach.ts";
+import { loginOf } from "../lib/login.ts";
 import { type Place, ROLES, type Replica, commandOf } from "./place.ts";
 import { APPLICATION, Session } from "./session.ts";
 
@@ -40,8 +41,7 @@ export async function withAwsStack<T>(
   return withWays(values, [write, ...others], async ([way, ...ways]) => {
     const sessions: Session[] = [];
     const connect = async (to: Way, role: keyof typeof ROLES): Promise<Session> => {
-      const login = { user: ROLES[role], password: values.passwords[ROLES[role]] };
-      const session = new Session(await connectOver(to, login, APPLICATION));
+      const session = new Session(await connectOver(to, loginOf(values, ROLES[role]), APPLICATION));
       sessions.push(session);
       return session;
     };

@@ -7,6 +7,7 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { parseSource } from "../import/source.ts";
 import { currentPrimary } from "../lib/cluster.ts";
 import { certificateFile, connectionUrl } from "../lib/connection.ts";
+import { type RoleLogin, loginOf } from "../lib/login.ts";
 import { run } from "../lib/run.ts";
 import { DEFAULT_STACK } from "../lib/stackFiles.ts";
 import { type Asker, APPLICATION, PSQL_OPTIONS, type Session, connectTo } from "./session.ts";
@@ -67,8 +68,8 @@ export const commandOf = (stack: string): ((words: string) => string) => {
 };
 
 /** A server in a container, which is reached by nobody but its neighbours: its own psql asks it. */
-export function inContainer({ name, container }: NodeOutput, password: string): Replica {
-  const url = `postgresql://${ROLES.monitor}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/run/cgraph-tls/ca.crt`;
+export function inContainer({ name, container }: NodeOutput, { user, password }: RoleLogin): Replica {
+  const url = `postgresql://${user}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/run/cgraph-tls/ca.crt`;
   const env = { PGPASSWORD: password, PGOPTIONS: PSQL_OPTIONS, PGAPPNAME: APPLICATION, PGCONNECT_TIMEOUT: "5" };
   return {
     name,
@@ -125,7 +126,7 @@ export async function withDockerStack<T>(
     const reader = await connect("reader");
     const replicas = values.nodes
       .filter(({ name }) => name !== primary.name)
-      .map((node) => inContainer(node, values.passwords[ROLES.monitor]));
+      .map((node) => inContainer(node, loginOf(values, ROLES.monitor)));
     const address = `${write.host}:${write.port}`;
     return await work({ address, server: primary.name, monitor, reader, replicas, stackFacts });
   } finally {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DATABASE, READ_DATABASE, type RoleName } from "../../components/roles.ts";
 import type { Endpoint, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { acceptedLogins, loginOf } from "./login.ts";
 import { run } from "./run.ts";
 import { writeWhole } from "./files.ts";
 import { stackFolder } from "./paths.ts";
@@ -40,7 +41,8 @@ export function connectionUrl(
   { certificate, passwordFile }: Credential,
   database = DATABASE,
 ): string {
-  const user = passwordFile === undefined ? `${role}:${values.passwords[role]}` : role;
+  const login = loginOf(values, role);
+  const user = passwordFile === undefined ? `${login.user}:${login.password}` : login.user;
   const parameters = new URLSearchParams({ sslmode: "verify-full", sslrootcert: certificate });
   if (passwordFile !== undefined) parameters.set("passfile", passwordFile);
   // libpq reads %2F and / alike, people do not.
@@ -79,7 +81,7 @@ export async function printableUrl(
     (one) => one !== null,
   );
   const lines = endpoints.flatMap(({ host, port }) =>
-    Object.entries(values.passwords).map(([name, password]) => `${host}:${port}:*:${name}:${password}\n`),
+    acceptedLogins(values).map(({ user, password }) => `${host}:${port}:*:${user}:${password}\n`),
   );
   const passwordFile = keepFile(join(stackFolder(stack), "pgpass"), lines.join(""), 0o600);
   return connectionUrl(values, role, endpoint, { certificate: await certificateFile(stack, values), passwordFile });

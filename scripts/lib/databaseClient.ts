@@ -6,6 +6,7 @@ import type { RoleName } from "../../components/roles.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type Source, parseSource } from "../import/source.ts";
 import { certificateFile, connectionUrl } from "./connection.ts";
+import { loginOf } from "./login.ts";
 import type { AnyStackValues } from "./stack.ts";
 import { DEFAULT_STACK } from "./stackFiles.ts";
 
@@ -47,7 +48,8 @@ export function tlsOf({ parameters, files }: Pick<Source, "parameters" | "files"
 
 const MAY_DO_WITHOUT_TLS = new Set([undefined, "prefer", "allow"]);
 
-async function connectTo(config: ClientConfig): Promise<Client> {
+/** A connected client; whoever calls ends it. */
+export async function connectTo(config: ClientConfig): Promise<Client> {
   const { default: pg } = await import("pg");
   const client = new pg.Client({ connectionTimeoutMillis: CONNECT_MS, ...config });
   // A broken connection is reported by the query that was under way.
@@ -139,8 +141,7 @@ export async function withDatabase<T>(
   const explain = (error: unknown): unknown => explainConnection(error, `the database of stack ${stack}`, remedy);
   if (values.target === "aws") {
     const { withPrimary } = await import("../aws/client.ts");
-    const login = { user: role, password: values.passwords[role] };
-    return withPrimary(values, login, applicationName, work).catch((error: unknown) => {
+    return withPrimary(values, loginOf(values, role), applicationName, work).catch((error: unknown) => {
       throw explain(error);
     });
   }

@@ -1,8 +1,9 @@
 /** Drift: what a stack's state says, and what runs. Everything is asked at once; nothing is changed. */
+import { isDeepStrictEqual } from "node:util";
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import { HBA_RULES, IMAGE_SETTINGS } from "../../components/docker/postgresFiles.ts";
-import { DATABASE, EXTENSIONS, MEMBERSHIPS, ROLES, ROLE_NAMES, type RoleName } from "../../components/roles.ts";
-import { scramVerifier } from "../../components/scram.ts";
+import { type Generations, loginVerifiers, namesOf, serverRoles } from "../../components/logins.ts";
+import { DATABASE, EXTENSIONS, ROLE_NAMES } from "../../components/roles.ts";
 import { resourceName } from "../../migration/change.ts";
 import { type Finding, Remedies, clusterDrift } from "../../migration/drift.ts";
 import { type FoundDocker, type WantedDocker, dockerDrift } from "../../migration/driftDocker.ts";
@@ -10,6 +11,8 @@ import { type ServerFacts, serverDrift } from "../../migration/driftPostgres.ts"
 import { type RoleFacts, rolesDrift } from "../../migration/driftRoles.ts";
 import type { NodeOutput } from "../../stacks/outputs.ts";
 import { PATRONI_CURL } from "./cluster.ts";
+import { generationsOf, passwordsOf } from "./login.ts";
+import type { AnyStackValues } from "./stack.ts";
 import { foundDocker, wantedDocker } from "./driftDocker.ts";
 import { table } from "./print.ts";
 import { DOCKER_TYPES } from "./reconcile.ts";
@@ -34,7 +37,9 @@ const PATRONI_FILE = new Set([
 
 const list = (select: string): string => `(SELECT coalesce(json_agg(row_to_json(t)), '[]') FROM (${select}) t)`;
 
-const roleNames = ROLE_NAMES.map((name) => `'${name}'`).join(", ");
+const roleNames = ROLE_NAMES.flatMap(namesOf)
+  .map((name) => `'${name}'`)
+  .join(", ");
 
 /** One line of JSON: of the server, and of what all servers of a cluster share. */
 const SERVER_SQL = `SELECT json_build_object(
@@ -112,6 +117,8 @@ export interface Gathered {
   readonly servers: readonly AskedServer[];
   /** The cluster's configuration as it was put into etcd; undefined for a server on its own. */
   readonly clusterConfig: Readonly<Record<string, unknown>> | undefined;
+  /** Generations of passwords that are accepted. */
+  readonly passwordGenerations: Generations;
 }
 
 /** Reads the cluster's configuration from the one-shot container that writes it: nothing in it is secret. */
@@ -136,11 +143,12 @@ export async function gatherDrift(stack: Stack): Promise<Gathered> {
     foundDocker(wanted),
     Promise.all(nodes.map((node) => askServer(node, clusterConfig !== undefined))),
   ]);
-  return { stack: stack.name, wanted, found, servers, clusterConfig };
+  const passwordGenerations = (outputs?.["passwordGenerations"] ?? [1]) as Generations;
+  return { stack: stack.name, wanted, found, servers, clusterConfig, passwordGenerations };
 }
 
-/** Server by server what differs. `passwords`: the stack's, where they are known. */
-export function findDrift(gathered: Gathered, passwords?: Readonly<Record<RoleName, string>>): Finding[] {
+/** Server by server what differs. `planned`: the program's values, with its passwords, where they are known. */
+export function findDrift(gathered: Gathered, planned?: AnyStackValues): Finding[] {
   const { wanted, found, servers, clusterConfig } = gathered;
   const remedies = new Remedies(gathered.stack === DEFAULT_STACK ? "" : gathered.stack);
   // The primary first: what mends a cluster's servers goes in this order.
@@ -190,14 +198,15 @@ export function findDrift(gathered: Gathered, passwords?: Readonly<Record<RoleNa
     ...silent,
     ...(cluster?.findings ?? []),
     ...ofServers,
-    ...driftOfRoles(answering, passwords, remedies),
+    ...driftOfRoles(answering, gathered.passwordGenerations, planned, remedies),
   ];
 }
 
 /** Roles are the same on all servers: the one that takes writes is asked, or any where none does. */
 function driftOfRoles(
   answering: readonly AskedServer[],
-  passwords: Readonly<Record<RoleName, string>> | undefined,
+  generations: Generations,
+  planned: AnyStackValues | undefined,
   remedies: Remedies,
 ): Finding[] {
   const { node, facts } = answering.find((one) => one.facts?.replica === false) ?? answering[0] ?? {};
@@ -206,12 +215,14 @@ function driftOfRoles(
   return rolesDrift(
     {
       container: node.container,
-      roles: ROLES,
-      memberships: MEMBERSHIPS,
+      roles: serverRoles(generations),
       database: DATABASE,
       extensions: [...EXTENSIONS.always, ...(scheduled ? EXTENSIONS.scheduled : [])],
+      // A plan with other generations of passwords does not say what there should be now.
       verifiers:
-        passwords && Object.fromEntries(ROLE_NAMES.map((name) => [name, scramVerifier(name, passwords[name])])),
+        planned && isDeepStrictEqual(generationsOf(planned), generations)
+          ? loginVerifiers(generations, passwordsOf(planned))
+          : undefined,
     },
     facts,
     node.name,

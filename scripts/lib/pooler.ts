@@ -143,31 +143,35 @@ export interface PoolState {
   readonly waitSeconds: number;
 }
 
+/** What a pooler's console shows, by column. A pooler that does not answer shows nothing. */
+export async function consoleRows(container: string, statement: string): Promise<Partial<Record<string, string>>[]> {
+  const args = command(container, statement).map((part) => (part === "-XAtq" ? "-XAq" : part));
+  const [head = "", ...rows] = (await run("docker", args)).stdout.trim().split("\n");
+  const columns = head.split(",");
+  return rows.map((row) => Object.fromEntries(row.split(",").map((cell, index) => [columns[index] ?? "", cell])));
+}
+
+/** Has a pooler take new connections to servers in the place of those it has, each when its transaction is over. */
+export const reconnectPool = async (container: string): Promise<void> => {
+  await run("docker", command(container, "RECONNECT"));
+};
+
 /** Every pool in use. A pooler that does not answer has none. */
 export async function poolStates(values: StackValues): Promise<PoolState[]> {
   const poolers = values.services.filter(({ kind }) => kind === "pgbouncer");
   const states = await Promise.all(
-    poolers.map(async ({ name, container }) => {
-      const { stdout } = await run("docker", [
-        ...command(container, "SHOW POOLS").map((part) => (part === "-XAtq" ? "-XAq" : part)),
-      ]);
-      const [head = "", ...rows] = stdout.trim().split("\n");
-      const columns = head.split(",");
-      return rows.map((row): PoolState => {
-        const cells = row.split(",");
-        const cell = (column: string): string => cells[columns.indexOf(column)] ?? "";
-        return {
-          pooler: name,
-          database: cell("database"),
-          user: cell("user"),
-          clientsActive: Number(cell("cl_active")),
-          clientsWaiting: Number(cell("cl_waiting")),
-          serversActive: Number(cell("sv_active")),
-          serversIdle: Number(cell("sv_idle")),
-          waitSeconds: Number(cell("maxwait")),
-        };
-      });
-    }),
+    poolers.map(async ({ name, container }) =>
+      (await consoleRows(container, "SHOW POOLS")).map((row): PoolState => ({
+        pooler: name,
+        database: row["database"] ?? "",
+        user: row["user"] ?? "",
+        clientsActive: Number(row["cl_active"]),
+        clientsWaiting: Number(row["cl_waiting"]),
+        serversActive: Number(row["sv_active"]),
+        serversIdle: Number(row["sv_idle"]),
+        waitSeconds: Number(row["maxwait"]),
+      })),
+    ),
   );
   return states.flat().filter(({ database }) => database !== "pgbouncer" && database !== "");
 }

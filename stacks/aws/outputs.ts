@@ -44,8 +44,12 @@ export interface AwsStackValues {
   readonly notes: readonly string[];
   readonly cost: readonly CostLine[];
   readonly usdPerMonth: number;
-  /** Secret. */
+  /** Generations of passwords that are accepted, the one in use first: they say by which names roles log in. */
+  readonly passwordGenerations: readonly number[];
+  /** Secret. Of the generation in use. */
   readonly passwords: Readonly<Record<RoleName, string>>;
+  /** Secret. Of the one that is accepted beside, while passwords are rotated. */
+  readonly otherPasswords: Readonly<Record<RoleName, string>> | null;
   /** Secret. */
   readonly administratorPassword: string;
   /** Secret. */

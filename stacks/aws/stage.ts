@@ -5,6 +5,7 @@ import { DatabasePlace } from "../../components/aws/DatabasePlace.ts";
 import { imageRepository } from "../../components/aws/imageRepository.ts";
 import type { RdsServer } from "../../components/aws/rdsInstance.ts";
 import { Credentials } from "../../components/Credentials.ts";
+import { refusedGeneration } from "../../components/logins.ts";
 import { Monitoring } from "../../components/Monitoring.ts";
 import { PgBouncerPool } from "../../components/PgBouncerPool.ts";
 import { PrimaryDb } from "../../components/PrimaryDb.ts";
@@ -39,8 +40,13 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
   const [first, ...others] = plan.nodes;
   if (!first) throw new Error(`stage ${plan.stage} has no server`);
   const { aws, postgresVersion } = config;
-  const credentials = new Credentials("credentials", { cache: plan.cache !== undefined, administrator: true });
+  const credentials = new Credentials("credentials", {
+    cache: plan.cache !== undefined,
+    administrator: true,
+    generations: config.passwordGenerations,
+  });
   const { administratorPassword, cachePassword } = credentials;
+  const newest = credentials.accepted.find(({ number }) => number === Math.max(...credentials.generations));
   if (!administratorPassword) throw new Error("the administrator has no password");
   const site = new AwsSite("site", {
     stack,
@@ -64,8 +70,15 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
   if (plan.accessHost) accessHost(site);
   const pool = plan.pool ? makePool(plan.pool, { site, credentials, servers }) : undefined;
   const cache =
-    plan.cache && cachePassword
-      ? new RedisCache("cache", { target: "aws", site, cache: plan.cache, password: cachePassword }, inRegion)
+    plan.cache && newest?.cache
+      ? new RedisCache(
+          "cache",
+          {
+            ...{ target: "aws", site, cache: plan.cache, password: newest.cache },
+            refusesOlder: refusedGeneration(credentials.generations) !== undefined,
+          },
+          inRegion,
+        )
       : undefined;
   new Monitoring("monitoring", { target: "aws", site, plan, servers, email: config.monitoring.email }, inRegion);
   const cost = costOf(plan);
@@ -94,7 +107,9 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
     notes: plan.notes,
     cost,
     usdPerMonth: totalCost(cost),
-    passwords: pulumi.secret(pulumi.output(credentials.passwords)),
+    passwordGenerations: credentials.generations,
+    passwords: credentials.passwords,
+    otherPasswords: credentials.otherPasswords,
     administratorPassword: pulumi.secret(administratorPassword),
     cachePassword: cachePassword ? pulumi.secret(cachePassword) : null,
   };

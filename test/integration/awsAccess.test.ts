@@ -4,7 +4,7 @@ import { delimiter, join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ADMINISTRATOR, CHECK_ROLE } from "../../components/aws/names.ts";
-import { pgbouncerIni, scramUserlist } from "../../components/docker/pgbouncerFiles.ts";
+import { pgbouncerIni, userlist } from "../../components/docker/pgbouncerFiles.ts";
 import { DATABASE, READ_DATABASE, ROLE_NAMES, type RoleName } from "../../components/roles.ts";
 import { scramVerifier } from "../../components/scram.ts";
 import { type CheckedServer, check } from "../../monitoring/check/handler.ts";
@@ -97,7 +97,9 @@ exec postgres -D d -c listen_addresses='*' -c ssl=on -c shared_preload_libraries
     notes: [],
     cost: [],
     usdPerMonth: 0,
+    passwordGenerations: [1],
     passwords,
+    otherPasswords: null,
     administratorPassword,
     cachePassword: null,
   };
@@ -248,7 +250,7 @@ describe("the pool's image for AWS", () => {
         ...{ write: upstream, read: upstream, auth: "file" as const },
         ...{ maxClientConnections: 100, poolSize: 10, reserveSize: 0 },
       });
-      const users = scramUserlist(
+      const users = userlist(
         (["cgraph", "cgraph_readonly"] as const).map((role) => [role, scramVerifier(role, passwords[role])]),
       );
       const poolPort = await freePort();

@@ -191,7 +191,7 @@ describe("HAProxy, PgBouncer and Redis", () => {
     const ini = pgbouncerIni({
       write: { hosts: ["haproxy"], port: 5432 },
       read: { hosts: ["haproxy"], port: 5433 },
-      auth: "query",
+      auth: { lookUpAs: "cgraph_pooler" },
       maxClientConnections: 1000,
       poolSize: 50,
       reserveSize: 5,
@@ -210,7 +210,7 @@ describe("HAProxy, PgBouncer and Redis", () => {
   });
 
   it("bound the cache", () => {
-    const conf = redisConf({ password: "p", maxMemoryMiB: 100 });
+    const conf = redisConf({ maxMemoryMiB: 100 });
     expect(conf).toContain("maxmemory 100mb\nmaxmemory-policy allkeys-lfu\n");
     expect(conf).toContain("port 0\ntls-port 6379\n");
   });

@@ -119,7 +119,7 @@ describe("stage 1 in Docker", () => {
       .filter((line) => line !== "" && !line.startsWith("#"));
     expect(rules.filter((rule) => !rule.startsWith("hostssl"))).toEqual([
       "local   all  postgres  peer",
-      "local   replication  replicator  scram-sha-256",
+      "local   replication  replicator,replicator_b  scram-sha-256",
     ]);
     expect(rules.filter((rule) => rule.startsWith("hostssl")).every((rule) => rule.endsWith("scram-sha-256"))).toBe(
       true,

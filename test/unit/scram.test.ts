@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { serverRoles } from "../../components/logins.ts";
 import { ROLE_NAMES, rolesSql } from "../../components/roles.ts";
 import { scramVerifier } from "../../components/scram.ts";
 
@@ -15,7 +16,7 @@ describe("SCRAM verifiers", () => {
 });
 
 describe("the roles' script", () => {
-  const sql = rolesSql(Object.fromEntries(ROLE_NAMES.map((role) => [role, `verifier-of-${role}`])) as never);
+  const sql = rolesSql(serverRoles([1]), Object.fromEntries(ROLE_NAMES.map((role) => [role, `verifier-of-${role}`])));
 
   it("makes every role without powers it does not need", () => {
     for (const role of ROLE_NAMES) {
