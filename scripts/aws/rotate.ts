@@ -1,7 +1,6 @@
 /** `secrets rotate` on AWS: the same way; pools get their users with new tasks, which take over before anybody is told. */
 import type pg from "pg";
 import { ADMINISTRATOR, awsName } from "../../components/aws/names.ts";
-import type { RoleName } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
@@ -57,7 +56,7 @@ async function endSessions(values: AwsStackValues, names: readonly string[]): Pr
 /** Every accepted login of a client's works on every server; the pool's tasks are those that know them. */
 async function awaitAccepted(values: AwsStackValues, stack: string): Promise<void> {
   await step("logins", async () => {
-    const logins = acceptedLogins(values).filter(({ role }) => (CLIENT_ROLES as readonly RoleName[]).includes(role));
+    const logins = acceptedLogins(values).filter(({ role }) => CLIENT_ROLES.includes(role));
     await onServers({ values, logins }, (client) => client.query("SELECT 1"));
     return { value: undefined, done: "work on every server" };
   });

@@ -12,7 +12,7 @@ import { planOf } from "../lib/plan.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile, startStopped } from "../lib/reconcile.ts";
-import { anyStackValues, openStack, stackValues } from "../lib/stack.ts";
+import { openStack, stackValues } from "../lib/stack.ts";
 import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { checkTarget } from "../lib/target.ts";
 import { refuseDuringMove } from "../migrate/journal.ts";
@@ -97,7 +97,7 @@ export async function rotate(flags: RotateFlags): Promise<ExitCode> {
     await checkTarget(stack, config);
     const { refresh } = await reconcile(stack);
     if (config.stage > 1) await startStopped(stack);
-    const before = (await anyStackValues(stack)) as StackValues;
+    const before = await stackValues(stack);
     await settle(before);
     const whole = !lock.interrupted && String(generationsOf(before)) === String(config.passwordGenerations);
     const steps = stepsTo(flags.finish === true ? "settled" : "using", config.passwordGenerations, whole);
