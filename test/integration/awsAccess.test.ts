@@ -186,6 +186,37 @@ describe("a database without a public address", () => {
   });
 });
 
+describe("passwords that are rotated", () => {
+  const other = Object.fromEntries(ROLE_NAMES.map((role) => [role, `${passwords[role]}New`])) as typeof passwords;
+
+  it("hold side by side for the same role, until the old ones are refused", async () => {
+    const { applyRoles } = await import("../../scripts/aws/roles.ts");
+    await applyRoles({ ...values, passwordGenerations: [2, 1], passwords: other, otherPasswords: passwords });
+    await (await direct("cgraph", passwords.cgraph)).end();
+    const client = await direct("cgraph_b", other.cgraph);
+    const { rows } = await client.query(
+      "SELECT session_user, current_user, current_setting('lock_timeout') AS timeout",
+    );
+    expect(rows).toEqual([{ session_user: "cgraph_b", current_user: "cgraph", timeout: "10s" }]);
+    await client.query("UPDATE users SET email = email");
+    await client.end();
+    const owner = await direct("cgraph_owner_b", other.cgraph_owner);
+    await owner.query("CREATE TABLE made_after (id int)");
+    expect((await owner.query("SELECT tableowner FROM pg_tables WHERE tablename = 'made_after'")).rows).toEqual([
+      { tableowner: "cgraph_owner" },
+    ]);
+    await owner.query("DROP TABLE made_after");
+    await owner.end();
+    await applyRoles({ ...values, passwordGenerations: [2], passwords: other });
+    await expect(direct("cgraph", passwords.cgraph)).rejects.toThrow("password authentication failed");
+    await (await direct("cgraph_b", other.cgraph)).end();
+    // The third generation has the first one's names.
+    await applyRoles({ ...values, passwordGenerations: [3] });
+    await (await direct("cgraph", passwords.cgraph)).end();
+    await expect(direct("cgraph_b", other.cgraph)).rejects.toThrow("password authentication failed");
+  });
+});
+
 describe("the scheduled check", () => {
   it("reads what CloudWatch cannot see, with pg_monitor's rights only", async () => {
     const root = await run("docker", [

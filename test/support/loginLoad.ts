@@ -30,10 +30,14 @@ export async function logIn(url: string): Promise<void> {
 /** The same with Redis. `authority`: the file of the stack's certificate authority. */
 export async function logInToCache(url: string, authority: string): Promise<void> {
   const socket = { tls: true, ca: readFileSync(authority), reconnectStrategy: false, connectTimeout: 20_000 } as const;
-  const client = createClient({ url, socket }).on("error", () => undefined);
+  let why: unknown;
+  const client = createClient({ url, socket }).on("error", (error: unknown) => (why = error));
   try {
     await client.connect();
     await client.ping();
+  } catch (error) {
+    // What it was told goes to listeners; what it throws is that it was closed.
+    throw why ?? error;
   } finally {
     client.destroy();
   }
@@ -60,6 +64,14 @@ export class LoginLoad {
         await sleep(20);
       }
     });
+  }
+
+  /** Waits until there have been so many logins at each place since now. */
+  async progress(logins: number): Promise<void> {
+    const before = new Map([...this.#reports].map(([name, report]) => [name, report.logins]));
+    const lacks = (): boolean =>
+      [...this.#reports].some(([name, report]) => report.logins - (before.get(name) ?? 0) < logins);
+    for (const until = Date.now() + 60_000; lacks() && Date.now() < until;) await sleep(20);
   }
 
   /** Every failure since the beginning, and the places with fewer logins than `least`. */
