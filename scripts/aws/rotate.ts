@@ -10,7 +10,7 @@ import { type RoleLogin, acceptedLogins, generationsOf, loginOf } from "../lib/l
 import { step } from "../lib/progress.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 import { checkedConfig } from "../lib/stackConfig.ts";
-import { CLIENT_ROLES, olderNames, stepsTo } from "../rotate/plan.ts";
+import { CLIENT_ROLES, olderNames, phaseOf, stepsTo } from "../rotate/plan.ts";
 import { type OlderSessions, endSessionsSql, sessionsSql } from "../rotate/sessions.ts";
 import { aws } from "./cli.ts";
 import { connectOver } from "./client.ts";
@@ -75,7 +75,6 @@ export async function rotateAws(flags: RotateFlags, config: StackConfig, interru
   const steps = stepsTo(flags.finish === true ? "settled" : "using", config.passwordGenerations, whole);
   const last = steps.at(-1) ?? config.passwordGenerations;
   const older = olderNames(last, CLIENT_ROLES);
-  if (flags.finish === true && flags.endSessions !== true) refuseOlder(flags.stack, await olderSessions(values, older));
   await confirm(
     flags.finish === true
       ? "The old passwords will be refused. Clients of the pool reconnect to its new tasks."
@@ -84,6 +83,9 @@ export async function rotateAws(flags: RotateFlags, config: StackConfig, interru
     flags.yes === true,
   );
   for (const generations of steps) {
+    if (phaseOf(generations) === "settled" && phaseOf(config.passwordGenerations) === "using" && !flags.endSessions) {
+      refuseOlder(flags.stack, await olderSessions(values, older));
+    }
     const changes = asConfig(generations);
     const wanted = { config: checkedConfig(flags.stack, changes), changes, silent: true };
     const code = await upAws({ stack: flags.stack, install: false, yes: true }, wanted);

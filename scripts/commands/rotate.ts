@@ -99,13 +99,18 @@ export async function rotate(flags: RotateFlags): Promise<ExitCode> {
     if (config.stage > 1) await startStopped(stack);
     const before = await stackValues(stack);
     await settle(before);
-    const whole = !lock.interrupted && String(generationsOf(before)) === String(config.passwordGenerations);
-    const steps = stepsTo(flags.finish === true ? "settled" : "using", config.passwordGenerations, whole);
-    const older = olderNames(steps.at(-1) ?? config.passwordGenerations, CLIENT_ROLES);
-    if (flags.finish === true && flags.endSessions !== true)
-      refuseOlder(flags.stack, await olderSessions(before, older, { letGo: true }));
-    await checkPlan(stack, steps[0] ?? config.passwordGenerations);
+    const now = config.passwordGenerations;
+    const whole = !lock.interrupted && String(generationsOf(before)) === String(now);
+    const steps = stepsTo(flags.finish === true ? "settled" : "using", now, whole);
+    const older = olderNames(steps.at(-1) ?? now, CLIENT_ROLES);
+    await checkPlan(stack, steps[0] ?? now);
+    if (whole && flags.finish === true && phaseOf(now) === "using") {
+      await awaitAccepted(flags.stack, before, TITLES.using);
+    }
     for (const generations of steps) {
+      if (phaseOf(generations) === "settled" && phaseOf(now) === "using" && flags.endSessions !== true) {
+        refuseOlder(flags.stack, await olderSessions(before, older, { letGo: true }));
+      }
       writeStackConfig(flags.stack, asConfig(generations));
       const { values } = await deploy(stack, { refresh: refresh || lock.interrupted });
       await awaitAccepted(flags.stack, values, TITLES[phaseOf(generations)]);

@@ -23,7 +23,11 @@ export function next(generations: Generations): Generations {
  * its configuration says; where it may not be, that is first.
  */
 export function stepsTo(goal: "using" | "settled", generations: Generations, whole: boolean): Generations[] {
-  if (goal === "settled") return [phaseOf(generations) === "using" ? next(generations) : generations];
+  if (goal === "settled") {
+    if (phaseOf(generations) !== "using") return [generations];
+    // The old ones are refused only when all of the stack is known to use the new ones.
+    return [...(whole ? [] : [generations]), next(generations)];
+  }
   switch (phaseOf(generations)) {
     case "settled": {
       const accepting = next(generations);

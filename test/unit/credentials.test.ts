@@ -47,7 +47,10 @@ async function credentials(generations: number[]) {
     });
     return {};
   });
-  const names = made.filter(({ type }) => type.endsWith(":RandomPassword")).map(({ name }) => name);
+  const names = made
+    .filter(({ type }) => type.endsWith(":RandomPassword"))
+    .map(({ name }) => name)
+    .sort();
   return { names, kept: names.filter((name) => protectedOnes.get(name) === true), ...values };
 }
 
@@ -62,7 +65,7 @@ const passwords = (generation: number) =>
 describe("a stack's generated secrets", () => {
   it("have the names that they always had, before the first rotation", async () => {
     const { names, kept, other } = await credentials([1]);
-    expect(names.sort()).toEqual([...ofGeneration(1), "backup-key"].sort());
+    expect(names).toEqual([...ofGeneration(1), "backup-key"].sort());
     expect(kept).toEqual(names);
     expect(other).toBeNull();
   });
@@ -73,7 +76,7 @@ describe("a stack's generated secrets", () => {
       [2, 1],
     ]) {
       const found = await credentials(generations);
-      expect(found.names.sort()).toEqual([...ofGeneration(1), ...ofGeneration(2), "backup-key"].sort());
+      expect(found.names).toEqual([...ofGeneration(1), ...ofGeneration(2), "backup-key"].sort());
       expect(found.kept).toEqual(found.names);
       const both = generations.map(passwords);
       expect([found.passwords, found.other]).toEqual(both);
@@ -86,7 +89,7 @@ describe("a stack's generated secrets", () => {
     expect(after.names.filter((name) => !after.kept.includes(name)).sort()).toEqual(ofGeneration(1).sort());
     expect(after.kept).toContain("backup-key");
     const next = await credentials([2, 3]);
-    expect(next.names.sort()).toEqual([...ofGeneration(2), ...ofGeneration(3), "backup-key"].sort());
+    expect(next.names).toEqual([...ofGeneration(2), ...ofGeneration(3), "backup-key"].sort());
     expect(next.kept).toEqual(next.names);
   });
 });

@@ -40,6 +40,7 @@ describe("a rotation's way", () => {
     expect(stepsTo("using", [2, 1], false)).toEqual([[2, 1]]);
     expect(stepsTo("using", [2], false)).toEqual([[2], [2, 3], [3, 2]]);
     expect(stepsTo("settled", [2, 1], true)).toEqual([[2]]);
+    expect(stepsTo("settled", [2, 1], false)).toEqual([[2, 1], [2]]);
     expect(stepsTo("settled", [2], false)).toEqual([[2]]);
   });
   it("is asked for at the right time", () => {
