@@ -170,7 +170,7 @@ describe("passwords at stage 3, to which the stack has moved since", () => {
         )) === "1",
     );
     before = { env, values };
-  });
+  }, 600_000);
 
   it("change without a failed login anywhere, and the cache keeps what it has", async () => {
     await redis(before.env, (client) => client.set("kept", "yes"));
