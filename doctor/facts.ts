@@ -1,4 +1,5 @@
 /** What the doctor knows of a server before it judges anything. */
+import type { Verification } from "./checks/backups.ts";
 import type { Thresholds } from "./thresholds.ts";
 
 /** What a server says of itself, in one query. Times: milliseconds since 1970. */
@@ -45,8 +46,8 @@ export interface StackFacts {
   readonly otherwiseSet: readonly string[];
   /** PgBouncers, each with a pool that writes and one that reads; null: none; undefined: not known. */
   readonly pool: StackPool | null | undefined;
-  /** When a backup was last restored on trial; undefined where nothing does that. */
-  readonly verification: { readonly lastVerifiedAt: Date | undefined; readonly since: Date } | undefined;
+  /** How the last trials of backups went; undefined where there is none to try. */
+  readonly verification: Verification | undefined;
 }
 
 export interface StackPool {

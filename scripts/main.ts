@@ -18,9 +18,10 @@ const program = new Command("cgraph-db")
 const runs =
   (load: () => Promise<Run>) =>
   async (...args: unknown[]): Promise<void> => {
-    const options = args.at(-2) as { stack?: string };
+    // Of a command within a command too, wherever they stand: `backup verify` has those of `backup`.
+    const options = (args.at(-1) as Command).optsWithGlobals<{ stack?: string }>();
     if (options.stack !== undefined) checkStackName(options.stack);
-    const code = await (await load())(...(args as never[]));
+    const code = await (await load())(...([...args.slice(0, -2), options] as never[]));
     if (typeof code === "number") process.exitCode = code;
   };
 
@@ -174,16 +175,31 @@ partitions
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/partitions.ts")).partitionsStatus));
 
-command("backup", "Take a backup now")
+const backup = command("backup", "Take a backup now; or verify one")
   .option("--type <type>", "full, diff or incr", "diff")
   .action(runs(async () => (await import("./commands/backup.ts")).backup));
+backup
+  .command("point [name]")
+  .description("Give this moment a name that restore --to takes; without one, list those there are")
+  .configureHelp({ showGlobalOptions: true })
+  .action(runs(async () => (await import("./commands/backup.ts")).restorePoint));
+backup
+  .command("verify")
+  .description("Restore a backup on trial and read all of it; exit code 1 where it is not good")
+  .option("--set <name>", "this backup; default: the newest")
+  .configureHelp({ showGlobalOptions: true })
+  .action(runs(async () => (await import("./commands/verify.ts")).verify));
 
 command("backups", "List backups with size, time and WAL range").action(
   runs(async () => (await import("./commands/backup.ts")).backups),
 );
 
 command("restore", "Restore into a new volume, then swap; the old volume is kept")
-  .requiredOption("--to <time|name>", "a time with its zone (2026-11-22T14:05:00Z) or a backup's name")
+  .requiredOption(
+    "--to <target>",
+    "a time with its zone (2026-11-22T14:05:00Z), a position in WAL (0/3000148), the name of a restore point or a backup, or latest",
+  )
+  .option("--timeline <n>", "end on this timeline, such as the one that another restore has left; default: the newest")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/restore.ts")).restore));
 

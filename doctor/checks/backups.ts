@@ -8,15 +8,31 @@ export interface Verification {
   readonly lastVerifiedAt: Date | undefined;
   /** Since when there are backups: what is a day old need not have been tried yet. */
   readonly since: Date;
+  /** The last trial, where it found a backup that is not good. */
+  readonly damaged: { readonly backup: string; readonly at: Date; readonly problems: readonly string[] } | undefined;
 }
+
+type Command = (words: string) => string;
+
+const damagedFinding = ({ backup, at, problems }: NonNullable<Verification["damaged"]>, command: Command): Finding =>
+  finding({
+    check: "backup-verification",
+    severity: "critical",
+    subject: backup,
+    says: `it is damaged: ${problems[0] ?? "see the last backup verify"}`,
+    evidence: { verifiedAt: at.toISOString(), problems },
+    fix: [command("backup --type full"), command("backup verify")],
+    note: "if a new full backup is damaged too, the database itself is: docs/runbooks/backup-damaged.md",
+  });
 
 /** `now`: milliseconds since 1970. */
 export function verificationFindings(
-  { lastVerifiedAt, since }: Verification,
+  { lastVerifiedAt, since, damaged }: Verification,
   now: number,
   verificationDays: number,
-  command: string,
+  command: Command,
 ): Finding[] {
+  if (damaged) return [damagedFinding(damaged, command)];
   const seconds = (now - (lastVerifiedAt ?? since).getTime()) / 1000;
   const late = seconds > verificationDays * 86_400;
   if (!late && lastVerifiedAt !== undefined) return [];
@@ -30,7 +46,7 @@ export function verificationFindings(
           ? `none was ever restored on trial, in ${duration(seconds)}`
           : `the last one was restored on trial ${duration(seconds)} ago`,
       evidence: { lastVerifiedAt: lastVerifiedAt?.toISOString() ?? null, days: Math.floor(seconds / 86_400) },
-      fix: [command],
+      fix: [command("backup verify")],
       note: "only a backup that was restored is known to be one",
     }),
   ];
@@ -45,10 +61,9 @@ export const backupVerificationCheck: Check = {
     if (stack.target === "aws")
       return { findings: [], notChecked: "AWS takes the backups; restore one on trial there" };
     if (!stack.verification) {
-      return { findings: [], notChecked: "nothing tells yet when a backup of this stack was last restored on trial" };
+      return { findings: [], notChecked: "there is no backup yet, or its container does not run" };
     }
-    const command = stack.command("backup verify");
-    return { findings: verificationFindings(stack.verification, now, thresholds.verificationDays, command) };
+    return { findings: verificationFindings(stack.verification, now, thresholds.verificationDays, stack.command) };
   },
 };
 

@@ -131,4 +131,15 @@ export const backupAlerts = (intervalHours: number): Alert[] => [
     meaning: "nobody knows whether the backups can be restored",
     source: "a week is how long backups are kept (guide): older ones are gone by then",
   },
+  {
+    id: "backup_damaged",
+    title: "Backups found damaged",
+    unit: "backups",
+    bad: "above",
+    thresholds: { warning: null, critical: 0 },
+    figure: () => "cgraph_backup_damaged",
+    holds: SOON,
+    meaning: "the last one that was verified cannot be restored, or what it holds is damaged",
+    source: "there may be no other way back",
+  },
 ];

@@ -1,7 +1,17 @@
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { backupNow, listBackups } from "../lib/pgbackrest.ts";
+import { currentPrimary, superuserSql } from "../lib/cluster.ts";
+import {
+  type Backup,
+  type RestorePoint,
+  addPoint,
+  backupNow,
+  listBackups,
+  listPoints,
+  readVerification,
+} from "../lib/pgbackrest.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
+import { LATEST, lsnValue, timelineOfWal } from "../lib/restoreTarget.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 
 const TYPES = ["full", "diff", "incr"] as const;
@@ -48,7 +58,7 @@ export async function backups(flags: { stack: string; json?: boolean }): Promise
   }
   print(
     table([
-      ["name", "type", "ended", "database", "stored", "WAL"],
+      ["name", "type", "ended", "database", "stored", "WAL", "LSN"],
       ...list.map((b) => [
         b.name,
         b.type,
@@ -56,7 +66,60 @@ export async function backups(flags: { stack: string; json?: boolean }): Promise
         bytes(b.databaseBytes),
         bytes(b.storedBytes),
         `${b.walStart} … ${b.walEnd}`,
+        `${b.lsnStart} … ${b.lsnEnd}${b.error ? "  damaged pages!" : ""}`,
       ]),
     ]),
   );
+  const points = reachable(await listPoints(backupContainer), list);
+  if (points.length > 0) print(`\nRestore points:\n${pointTable(points)}`);
+  const last = await readVerification(backupContainer);
+  print(`\n${last ? `Verified on ${last.at}: ${last.backup} is ${last.ok ? "good" : "NOT good"}.` : NOT_VERIFIED}`);
+}
+
+const NOT_VERIFIED = "None was ever verified: ./cgraph-db backup verify";
+
+/** Those that a backup leads to. */
+const reachable = (points: readonly RestorePoint[], list: readonly Backup[]): RestorePoint[] =>
+  points.filter(({ lsn }) => list.some(({ lsnEnd }) => lsnValue(lsnEnd) <= lsnValue(lsn)));
+
+const pointTable = (points: readonly RestorePoint[]): string =>
+  table([["name", "at", "LSN", "timeline"], ...points.map((p) => [p.name, p.at, p.lsn, String(p.timeline)])]);
+
+/** PostgreSQL takes 63 bytes; a name must not be taken for a backup's, a position's or `latest`. */
+function checkPointName(name: string): void {
+  if (/^[A-Za-z][A-Za-z0-9_.-]{0,62}$/.test(name) && name !== LATEST) return;
+  throw new UserError(
+    `"${name}" is no name for a restore point`,
+    `use a letter and then up to 62 letters, digits, dots, dashes and underscores; not ${LATEST}`,
+  );
+}
+
+/** `backup point`: gives this moment a name that a restore can go back to, or lists those there are. */
+export async function restorePoint(name: string | undefined, flags: { stack: string; json?: boolean }): Promise<void> {
+  if (name !== undefined) checkPointName(name);
+  const values = await stackValues(await openStack(flags.stack));
+  const { backupContainer } = values;
+  const [points, list] = await Promise.all([listPoints(backupContainer), listBackups(backupContainer)]);
+  if (name === undefined) {
+    const found = reachable(points, list);
+    if (flags.json) printJson(found);
+    else print(found.length > 0 ? pointTable(found) : "There is no restore point.");
+    return;
+  }
+  if (points.some((point) => point.name === name)) {
+    throw new UserError(`there is a restore point ${name} already`, "use another name: a restore ends at the first");
+  }
+  if (list.length === 0) {
+    throw new UserError("there is no backup to begin with", "take one first: ./cgraph-db backup", EXIT.failed);
+  }
+  const { container } = await currentPrimary(values);
+  const made = await superuserSql(
+    container,
+    `SELECT lsn, pg_walfile_name(lsn) FROM pg_create_restore_point('${name}') AS lsn`,
+  );
+  const [lsn = "", segment = ""] = made.split("|");
+  const point = { name, lsn, timeline: timelineOfWal(segment), at: new Date().toISOString() };
+  await addPoint(backupContainer, point);
+  if (flags.json) printJson(point);
+  else print(`./cgraph-db restore --to ${name} brings this moment (${lsn}) back.`);
 }

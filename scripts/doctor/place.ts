@@ -8,6 +8,7 @@ import { parseSource } from "../import/source.ts";
 import { currentPrimary } from "../lib/cluster.ts";
 import { certificateFile, connectionUrl } from "../lib/connection.ts";
 import { type RoleLogin, loginOf } from "../lib/login.ts";
+import { listBackups, readVerification } from "../lib/pgbackrest.ts";
 import { run } from "../lib/run.ts";
 import { DEFAULT_STACK } from "../lib/stackFiles.ts";
 import { type Asker, APPLICATION, PSQL_OPTIONS, type Session, connectTo } from "./session.ts";
@@ -89,6 +90,22 @@ export function inContainer({ name, container }: NodeOutput, { user, password }:
   };
 }
 
+/** How the last trials of a stack's backups went. */
+async function backupTrials(container: string): Promise<StackFacts["verification"]> {
+  try {
+    const [[first], last] = await Promise.all([listBackups(container), readVerification(container)]);
+    if (!first) return undefined;
+    return {
+      since: new Date(first.endedAt),
+      lastVerifiedAt: last?.lastGoodAt ? new Date(last.lastGoodAt) : undefined,
+      damaged: last && !last.ok ? { backup: last.backup, at: new Date(last.at), problems: last.problems } : undefined,
+    };
+  } catch (error) {
+    if (error instanceof UserError) return undefined;
+    throw error;
+  }
+}
+
 /** A stack in Docker: its primary at the direct endpoint, its replicas from inside of their containers. */
 export async function withDockerStack<T>(
   stack: string,
@@ -106,6 +123,7 @@ export async function withDockerStack<T>(
     sessions.push(session);
     return session;
   };
+  const verification = await backupTrials(values.backupContainer);
   const command = commandOf(stack);
   const names = values.nodes.map(({ name }) => name);
   const stackFacts = (server: string | null): StackFacts => ({
@@ -116,7 +134,7 @@ export async function withDockerStack<T>(
     settings: values.nodes.find(({ name }) => name === server)?.settings ?? primary.settings,
     otherwiseSet: [],
     pool: values.pool,
-    verification: undefined,
+    verification,
   });
   try {
     const monitor = await connect("monitor").catch((error: unknown) => {

@@ -1,4 +1,7 @@
+import { REPOSITORY_DIRECTORY, STANZA } from "../../components/docker/postgresFiles.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "./docker.ts";
+import { type Timeline, parseHistory, timelineOfWal } from "./restoreTarget.ts";
 
 /** One backup, as `pgbackrest info` tells it. */
 export interface Backup {
@@ -13,15 +16,22 @@ export interface Backup {
   readonly storedBytes: number;
   readonly walStart: string;
   readonly walEnd: string;
+  /** Positions in WAL at which it begins and from which on it is consistent. */
+  readonly lsnStart: string;
+  readonly lsnEnd: string;
+  /** Whether pages were found damaged while it was taken. */
   readonly error: boolean;
 }
 
 interface Info {
+  /** Oldest first: each has the WAL of one cluster. */
+  readonly archive: readonly { readonly id: string }[];
   readonly backup: readonly {
     readonly label: string;
     readonly type: Backup["type"];
     readonly timestamp: { readonly start: number; readonly stop: number };
     readonly archive: { readonly start: string; readonly stop: string };
+    readonly lsn: { readonly start: string; readonly stop: string };
     readonly info: { readonly size: number; readonly repository: { readonly delta: number } };
     readonly error?: boolean;
   }[];
@@ -37,10 +47,12 @@ const pgbackrest = (container: string, args: readonly string[]): Promise<string>
 export const backupNow = (container: string, type: string, onLine: (line: string) => void): Promise<string> =>
   docker(["exec", "--user", "postgres", container, "cgraph-backup-now", `--type=${type}`], { onLine });
 
+const info = async (container: string): Promise<Info | undefined> =>
+  (JSON.parse(await pgbackrest(container, ["info", "--output=json"])) as readonly Info[])[0];
+
 /** Every backup in the repository, oldest first. */
 export async function listBackups(container: string): Promise<Backup[]> {
-  const info = JSON.parse(await pgbackrest(container, ["info", "--output=json"])) as readonly Info[];
-  return (info[0]?.backup ?? []).map((backup) => ({
+  return ((await info(container))?.backup ?? []).map((backup) => ({
     name: backup.label,
     type: backup.type,
     startedAt: iso(backup.timestamp.start),
@@ -49,6 +61,92 @@ export async function listBackups(container: string): Promise<Backup[]> {
     storedBytes: backup.info.repository.delta,
     walStart: backup.archive.start,
     walEnd: backup.archive.stop,
+    lsnStart: backup.lsn.start,
+    lsnEnd: backup.lsn.stop,
     error: backup.error ?? false,
   }));
+}
+
+/** A timeline that the archive has WAL of, with its history; default: the newest. Throws a UserError where there is none. */
+export async function archivedTimeline(container: string, id?: number): Promise<Timeline> {
+  const archive = `archive/${STANZA}/${(await info(container))?.archive.at(-1)?.id ?? "none"}`;
+  const names = Object.keys(JSON.parse(await pgbackrest(container, ["repo-ls", "--output=json", archive])) as object);
+  const ids = new Set(names.filter((name) => /^[0-9A-F]{8}/.test(name)).map(timelineOfWal));
+  const wanted = id ?? Math.max(...ids);
+  if (!ids.has(wanted)) {
+    throw new UserError(
+      `the archive has no WAL of timeline ${id ?? "1"}`,
+      ids.size === 0 ? "see ./cgraph-db logs pg0" : `it has ${[...ids].sort((a, b) => a - b).join(", ")}`,
+      EXIT.failed,
+    );
+  }
+  const file = `${wanted.toString(16).toUpperCase().padStart(8, "0")}.history`;
+  // The first one has none.
+  const text = names.includes(file) ? await pgbackrest(container, ["repo-get", `${archive}/${file}`]) : "";
+  return { id: wanted, history: parseHistory(text) };
+}
+
+/** A moment with a name. */
+export interface RestorePoint {
+  readonly name: string;
+  readonly lsn: string;
+  readonly timeline: number;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+}
+
+const RECORDS = `${REPOSITORY_DIRECTORY}/cgraph`;
+const POINTS = `${RECORDS}/points.jsonl`;
+const VERIFICATION = `${RECORDS}/verified.json`;
+
+/** A file of ours beside the backups; empty where there is none. */
+const readRecord = (container: string, path: string): Promise<string> =>
+  docker(["exec", "--user", "postgres", container, "sh", "-c", `[ ! -s ${path} ] || cat ${path}`]);
+
+/** Runs a script beside the backups, with text as its standard input. */
+const writeRecord = (container: string, script: string, value: unknown): Promise<string> =>
+  docker(["exec", "--interactive", "--user", "postgres", container, "sh", "-c", `mkdir -p ${RECORDS} && ${script}`], {
+    input: `${JSON.stringify(value)}\n`,
+  });
+
+/** Every restore point that was made here, oldest first. */
+export const listPoints = async (container: string): Promise<RestorePoint[]> =>
+  (await readRecord(container, POINTS))
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as RestorePoint);
+
+/** Keeps a restore point's place. */
+export const addPoint = async (container: string, point: RestorePoint): Promise<void> => {
+  await writeRecord(container, `cat >>${POINTS}`, point);
+};
+
+/** What restoring a backup on trial has shown; kept beside the backups, where the figures and the doctor find it. */
+export interface Verification {
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  /** The backup's name. */
+  readonly backup: string;
+  readonly ok: boolean;
+  /** What is wrong, one line each; at most twenty of `problemCount`. */
+  readonly problems: readonly string[];
+  readonly problemCount: number;
+  /** Of all databases; absent where it did not come so far. */
+  readonly tables?: number;
+  readonly rows?: number;
+  readonly seconds: number;
+  /** When one was last found good; null: never. */
+  readonly lastGoodAt: string | null;
+}
+
+/** The last verification; undefined where nothing was verified yet. */
+export async function readVerification(container: string): Promise<Verification | undefined> {
+  const text = await readRecord(container, VERIFICATION);
+  return text === "" ? undefined : (JSON.parse(text) as Verification);
+}
+
+/** Keeps a verification, and has the figures made anew. */
+export async function writeVerification(container: string, verification: Verification): Promise<void> {
+  const script = `cat >${VERIFICATION}.new && mv ${VERIFICATION}.new ${VERIFICATION} && cgraph-backup-figures`;
+  await writeRecord(container, script, verification);
 }

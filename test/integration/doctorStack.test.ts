@@ -104,7 +104,7 @@ describe("a stack of several servers", () => {
           ...facts,
           followers: [...facts.followers, "pg7"],
           pool: { instances: 1, poolSize: 500, reserveSize: 5 },
-          verification: { lastVerifiedAt: undefined, since: new Date(0) },
+          verification: { lastVerifiedAt: undefined, since: new Date(0), damaged: undefined },
         };
       },
     }));

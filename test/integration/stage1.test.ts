@@ -311,8 +311,8 @@ describe("backups", () => {
 
   it("refuse a target that no backup leads to", async () => {
     for (const [target, words] of [
-      ["2020-01-01T00:00:00Z", "no backup ended before"],
-      ["yesterday", "neither a backup's name nor a time"],
+      ["2020-01-01T00:00:00Z", "outside of what can be restored"],
+      ["yesterday", "is neither a backup's name"],
       ["2026-11-22 10:00", "neither"],
     ] as const) {
       const { code, stderr } = await cgraph(["restore", "--stack", stack, "--to", target, "--yes"]);

@@ -106,6 +106,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   archiving_behind: one(`cgraph_archiver_behind_seconds{${server}}`, 60, 301, 1801),
   backup_age: one("cgraph_backup_newest_timestamp_seconds", -3600, -36 * 3600, -80 * 3600),
   backup_unverified: one("cgraph_backup_verified_timestamp_seconds", -3600, -8 * 86_400, -15 * 86_400),
+  backup_damaged: one("cgraph_backup_damaged", 0, undefined, 1),
 };
 
 const LOOKS = 480;

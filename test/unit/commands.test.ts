@@ -5,10 +5,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { restoreArguments } from "../../scripts/commands/restore.ts";
 import { lockStack, processStart } from "../../scripts/lib/lock.ts";
 import { stackFolder } from "../../scripts/lib/paths.ts";
 import type { Backup } from "../../scripts/lib/pgbackrest.ts";
+import { type RestoreSources, lsnValue, parseHistory, restoreArguments } from "../../scripts/lib/restoreTarget.ts";
 import { bytes, table } from "../../scripts/lib/print.ts";
 import { pipe, run } from "../../scripts/lib/run.ts";
 import { checkStackName } from "../../scripts/lib/stackFiles.ts";
@@ -123,7 +123,7 @@ describe("the lock of a stack", () => {
 });
 
 describe("the target of a restore", () => {
-  const backup = (name: string, endedAt: string): Backup => ({
+  const backup = (name: string, endedAt: string, lsnEnd: string, timeline = 1): Backup => ({
     name,
     endedAt,
     type: "full",
@@ -131,31 +131,80 @@ describe("the target of a restore", () => {
     databaseBytes: 1,
     storedBytes: 1,
     walStart: "",
-    walEnd: "",
+    walEnd: `0000000${timeline}0000000000000003`,
+    lsnStart: "0/0",
+    lsnEnd,
     error: false,
   });
-  const list = [backup("20260101-000000F", "2026-01-01T00:01:00Z"), backup("20260102-000000F", "2026-01-02T00:01:00Z")];
+  const first = backup("20260101-000000F", "2026-01-01T00:01:00Z", "0/3000148");
+  const second = backup("20260102-000000F", "2026-01-02T00:01:00Z", "0/7000000");
+  const sources: RestoreSources = {
+    backups: [first, second],
+    points: [{ name: "before-import", lsn: "0/8000000", timeline: 1, at: "2026-01-02T03:00:00Z" }],
+    timeline: { id: 1, history: [] },
+    currentLsn: "A/1000",
+    now: Date.parse("2026-01-03T00:00:00Z"),
+  };
+  const told = (to: string, changes: Partial<RestoreSources> = {}) => restoreArguments(to, { ...sources, ...changes });
 
   it("by time begins at the newest backup before it, in UTC", () => {
-    expect(restoreArguments("2026-01-02T02:00:00.123456+01:00", list)).toEqual([
+    expect(told("2026-01-02T02:00:00.123456+01:00")).toEqual([
       "--set=20260102-000000F",
       "--type=time",
       "--target=2026-01-02 01:00:00.123456+00",
+      "--target-timeline=1",
     ]);
-    expect(restoreArguments("2026-01-01 12:00+00", list)[0]).toBe("--set=20260101-000000F");
+    expect(told("2026-01-01 12:00+00")[0]).toBe("--set=20260101-000000F");
   });
 
-  it("by name ends with the backup", () => {
-    expect(restoreArguments("20260101-000000F", list)).toEqual(["--set=20260101-000000F", "--type=immediate"]);
+  it("by the name of a backup ends with it, on its own timeline", () => {
+    expect(told("20260101-000000F")).toEqual([
+      "--set=20260101-000000F",
+      "--type=immediate",
+      "--recovery-option=recovery_target_timeline=current",
+    ]);
   });
 
-  it.each([
-    ["2025-12-31T00:00:00Z", "no backup ended before"],
-    ["2026-01-02T00:00:00", "neither"],
-    ["last week", "neither"],
-    ["2999-01-01T00:00:00Z", "future"],
-  ])("%s is refused", (to, words) => {
-    expect(() => restoreArguments(to, list)).toThrow(words);
+  it("by position or restore point begins at the newest backup that is consistent before it", () => {
+    expect(told("0/6ffffff").slice(0, 3)).toEqual(["--set=20260101-000000F", "--type=lsn", "--target=0/6FFFFFF"]);
+    expect(told("1/0")[0]).toBe("--set=20260102-000000F");
+    expect(told("before-import").slice(0, 3)).toEqual([
+      "--set=20260102-000000F",
+      "--type=name",
+      "--target=before-import",
+    ]);
+  });
+
+  it("never begins with a backup of a timeline that was left before", () => {
+    // At 0/5000000 somebody restored: what the second backup holds is not in what came after.
+    const timeline = { id: 2, history: [{ id: 1, leftAt: lsnValue("0/5000000") }] };
+    expect(told("2026-01-02T02:00:00Z", { timeline })[0]).toBe("--set=20260101-000000F");
+    const third = backup("20260102-120000F", "2026-01-02T12:00:00Z", "0/6000000", 2);
+    const backups = [first, second, third];
+    expect(told("latest", { timeline, backups })).toEqual([
+      "--set=20260102-120000F",
+      "--type=default",
+      "--target-timeline=2",
+    ]);
+    expect(told("2026-01-02T13:00:00Z", { backups })[0]).toBe("--set=20260102-000000F");
+  });
+
+  it("reads a timeline's history as PostgreSQL writes it", () => {
+    expect(parseHistory('1\t0/5000000\tno recovery target specified\n\n2\tA/0\tat restore point "x"\n')).toEqual([
+      { id: 1, leftAt: 0x5000000n },
+      { id: 2, leftAt: 0xa00000000n },
+    ]);
+  });
+
+  it.each(["2026-01-02T00:00:00", "last week", "0/xyz", "no-such-point"])("%s is no target", (to) => {
+    expect(() => told(to)).toThrow("is neither");
+  });
+
+  it.each(["2025-12-31T00:00:00Z", "2999-01-01T00:00:00Z", "0/3000147", "A/1001"])("%s is refused", (to) => {
+    expect(() => told(to)).toThrow("outside of what can be restored");
+    const remedy =
+      "on timeline 1 that is from 2026-01-01T00:01:00Z (0/3000148) until 2026-01-03T00:00:00.000Z (A/1000)";
+    expect(() => told(to)).toThrow(expect.objectContaining({ remedy }) as Error);
   });
 });
 

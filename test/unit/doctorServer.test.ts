@@ -311,9 +311,10 @@ describe("settings", () => {
 
 describe("backups", () => {
   const since = new Date(NOW - 100 * DAY_MS);
+  const { command } = stackFacts();
   it("that were never tried warn once they could have been, and count anew from each trial", () => {
     const told = (lastVerifiedAt: Date | undefined, from = since) =>
-      verificationFindings({ lastVerifiedAt, since: from }, NOW, 35, "./cgraph-db backup verify").map(
+      verificationFindings({ lastVerifiedAt, since: from, damaged: undefined }, NOW, 35, command).map(
         (one) => one.severity,
       );
     expect(told(undefined)).toEqual(["warning"]);
@@ -321,8 +322,20 @@ describe("backups", () => {
     expect(told(new Date(NOW - 10 * DAY_MS))).toEqual([]);
     expect(told(new Date(NOW - 40 * DAY_MS))).toEqual(["warning"]);
   });
+  it("that were found damaged are critical until one is good again", () => {
+    const damaged = { backup: "20261124-030000F", at: new Date(NOW), problems: ["app.messages: a page is wrong"] };
+    const trial = { lastVerifiedAt: new Date(NOW - DAY_MS), since, damaged };
+    expect(verificationFindings(trial, NOW, 35, command)).toMatchObject([
+      {
+        severity: "critical",
+        subject: "20261124-030000F",
+        says: "it is damaged: app.messages: a page is wrong",
+        fix: ["./cgraph-db backup --type full", "./cgraph-db backup verify"],
+      },
+    ]);
+  });
   it("are judged where the stack says when, and else not checked", () => {
-    const verification = { lastVerifiedAt: undefined, since };
+    const verification = { lastVerifiedAt: undefined, since, damaged: undefined };
     expect(fixes(judged(backupVerificationCheck, [], { stack: stackFacts({ verification }) }))).toEqual([
       "./cgraph-db backup verify",
     ]);
