@@ -4,7 +4,8 @@ import type { PostgresMajor } from "../tuning/hardware.ts";
 import type { Credentials } from "./Credentials.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
 import { dockerName } from "./docker/names.ts";
-import { pgbackrestConf } from "./docker/postgresFiles.ts";
+import type { S3Repository } from "../stacks/backupConfig.ts";
+import { CA_FILE, type RepositoryConf, backupContainerConf, serverBackupConf } from "./docker/pgbackrestFiles.ts";
 
 export interface BackupRepositoryArgs {
   readonly site: DockerSite;
@@ -12,13 +13,26 @@ export interface BackupRepositoryArgs {
   readonly postgresVersion: PostgresMajor;
   /** Days that full backups, and the WAL to replay from them, are kept; guide: 7. */
   readonly retentionDays: number;
+  /** A bucket instead of the volume, with its keys; none: who asks for a role's at the machine it is on (AWS). */
+  readonly s3: (S3Repository & { readonly keys: S3Keys | undefined }) | undefined;
 }
 
-/** Where backups and archived WAL go: an encrypted pgBackRest repository on a volume of its own. */
+export interface S3Keys {
+  readonly id: pulumi.Input<string>;
+  readonly secret: pulumi.Input<string>;
+}
+
+/**
+ * Where backups and archived WAL go: an encrypted pgBackRest repository, in a bucket or on a volume of its own. The volume
+ * is there in any case: what is known of the backups lies on it, restore points and verifications.
+ */
 export class BackupRepository extends pulumi.ComponentResource {
   readonly volumeName: pulumi.Output<string>;
-  /** pgbackrest.conf; secret, as it holds the repository's key. */
-  readonly config: pulumi.Output<string>;
+  /** Whether it is reached over the network. */
+  readonly remote: boolean;
+  /** What belongs beside each pgbackrest.conf. */
+  readonly files: Readonly<Record<string, string>>;
+  readonly #conf: pulumi.Output<RepositoryConf & { dataDirectory: string }>;
 
   constructor(name: string, args: BackupRepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:backup:BackupRepository", name, {}, opts);
@@ -28,13 +42,25 @@ export class BackupRepository extends pulumi.ComponentResource {
       { parent: this, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
     );
     this.volumeName = volume.name;
-    this.config = args.credentials.backupKey.apply((key) =>
-      pgbackrestConf({
-        key,
-        dataDirectory: `/var/lib/postgresql/${args.postgresVersion}/data`,
-        retentionDays: args.retentionDays,
-      }),
-    );
+    const { s3 } = args;
+    this.remote = s3 !== undefined;
+    this.files = s3?.ca === undefined ? {} : { [CA_FILE]: s3.ca };
+    this.#conf = pulumi.all([args.credentials.backupKey, s3?.keys]).apply(([key, keys]) => ({
+      key,
+      s3: s3 && { ...s3, path: s3.path ?? `/${args.site.stack}`, keys },
+      dataDirectory: `/var/lib/postgresql/${args.postgresVersion}/data`,
+      retentionDays: args.retentionDays,
+    }));
     this.registerOutputs({ volumeName: this.volumeName });
+  }
+
+  /** pgbackrest.conf of a server, alone or of a cluster; secret, as it holds the repository's key. */
+  serverConfig(clustered: boolean): pulumi.Output<string> {
+    return this.#conf.apply((conf) => serverBackupConf({ ...conf, clustered }));
+  }
+
+  /** pgbackrest.conf of the container that takes backups of these servers of a cluster, or of one on its own; secret. */
+  backupConfig(clusterNodes: readonly string[]): pulumi.Output<string> {
+    return this.#conf.apply((conf) => backupContainerConf({ ...conf, clusterNodes }));
   }
 }

@@ -1,22 +1,24 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { BackupRepository } from "./BackupRepository.ts";
-import { containerDefaults } from "./docker/container.ts";
+import { containerDefaults, onNetwork } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
 import { dockerName } from "./docker/names.ts";
 import { CONFIG_DIRECTORY } from "./docker/ConfigFiles.ts";
 import type { PostgresServer } from "./docker/postgresContainer.ts";
-import { REPOSITORY_DIRECTORY } from "./docker/postgresFiles.ts";
+import { BACKUP_CLIENT, REPOSITORY_DIRECTORY } from "./docker/pgbackrestFiles.ts";
 
 export interface BackupsArgs {
   readonly site: DockerSite;
   /** Every server of the stack: the one that takes writes at the time is backed up. */
   readonly servers: readonly PostgresServer[];
+  /** Whether they are a cluster, which gives the backups its files itself, most of them a replica. */
+  readonly clustered: boolean;
   readonly repository: BackupRepository;
   /** Hours between backups; guide: 24. */
   readonly intervalHours: number;
-  /** Days between full backups, the others being differential. Default 7. */
-  readonly fullIntervalDays?: number;
+  /** Days between full backups, the others being differential. */
+  readonly fullDays: number;
 }
 
 /** Backups on a schedule: a container beside the server that takes one whenever the newest is too old. */
@@ -34,6 +36,7 @@ export class Backups extends pulumi.ComponentResource {
       { name: dockerName(site.stack, "backup-figures"), labels: site.labels },
       { parent: this },
     );
+    const clusterNodes = args.clustered ? servers.map((server) => server.name) : [];
     const container = new docker.Container(
       "backup",
       {
@@ -44,9 +47,13 @@ export class Backups extends pulumi.ComponentResource {
         command: ["backups"],
         envs: [
           `CGRAPH_BACKUP_INTERVAL_HOURS=${args.intervalHours}`,
-          `CGRAPH_BACKUP_FULL_DAYS=${args.fullIntervalDays ?? 7}`,
+          `CGRAPH_BACKUP_FULL_DAYS=${args.fullDays}`,
+          ...(args.clustered ? [`CGRAPH_TLS_NAMES=${BACKUP_CLIENT}`] : []),
         ],
-        uploads: [{ file: `${CONFIG_DIRECTORY}/pgbackrest.conf`, content: repository.config, permissions: "0644" }],
+        uploads: Object.entries({
+          ...repository.files,
+          "pgbackrest.conf": repository.backupConfig(clusterNodes),
+        }).map(([file, content]) => ({ file: `${CONFIG_DIRECTORY}/${file}`, content, permissions: "0644" })),
         volumes: [
           ...servers.flatMap((server) => [
             { volumeName: server.dataVolumeName, containerPath: `/nodes/${server.name}` },
@@ -54,8 +61,9 @@ export class Backups extends pulumi.ComponentResource {
           ]),
           { volumeName: repository.volumeName, containerPath: REPOSITORY_DIRECTORY },
           { volumeName: figures.name, containerPath: "/var/lib/cgraph-figures" },
+          ...(args.clustered ? [{ volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" }] : []),
         ],
-        networkMode: "none",
+        ...(args.clustered || repository.remote ? onNetwork(site, BACKUP_CLIENT) : { networkMode: "none" }),
         destroyGraceSeconds: 30,
       },
       // Needs the server's volumes only: the schedule itself waits until the server answers.

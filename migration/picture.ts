@@ -56,9 +56,9 @@ export function dockerPicture(topology: Topology, config: StackConfig): Picture 
     router: topology.stage > 1 ? "HAProxy" : null,
     cache: cache ? { kind: "Redis", nodes: 1, memoryMiB: cache.memoryMiB } : null,
     backup: {
-      where: "a volume of its own",
-      intervalHours: config.backupIntervalHours,
-      retentionDays: config.backupRetentionDays,
+      where: config.backups.s3 ? `bucket ${config.backups.s3.bucket}` : "a volume of its own",
+      intervalHours: config.backups.intervalHours,
+      retentionDays: config.backups.retentionDays,
     },
   };
 }
@@ -85,7 +85,7 @@ export function awsPicture(plan: AwsPlan, config: StackConfig): Picture {
           memoryMiB: cache.node.memoryMiB,
         }
       : null,
-    backup: { where: "RDS", intervalHours: null, retentionDays: config.backupRetentionDays },
+    backup: { where: "RDS", intervalHours: null, retentionDays: config.backups.retentionDays },
   };
 }
 

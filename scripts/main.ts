@@ -119,9 +119,10 @@ config
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/config.ts")).showConfig));
 config
-  .command("set <key> <value>")
+  .command("set <key> [value]")
   .description("Set a key, when the whole still goes together")
   .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+  .option("--secret", "read the value from standard input and keep it encrypted")
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/config.ts")).setConfigKey));
 config
@@ -187,6 +188,7 @@ backup
   .command("verify")
   .description("Restore a backup on trial and read all of it; exit code 1 where it is not good")
   .option("--set <name>", "this backup; default: the newest")
+  .option("--all", "read the rest of the repository as well: all WAL, all other backups")
   .configureHelp({ showGlobalOptions: true })
   .action(runs(async () => (await import("./commands/verify.ts")).verify));
 

@@ -1,9 +1,10 @@
 import { UserError } from "../tuning/errors.ts";
 import { POSTGRES_MAJORS, type PostgresMajor } from "../tuning/hardware.ts";
 import { AWS_KEYS, type AwsConfig, readAwsConfig } from "./aws/config.ts";
+import { BACKUP_KEYS, type BackupConfig, readBackupConfig } from "./backupConfig.ts";
 import { type ConfigSource, json, oneOf, optional, wholeNumber, wrong } from "./configValues.ts";
 import { type MonitoringConfig, MONITORING_KEYS, readMonitoringConfig } from "./monitoringConfig.ts";
-import { BACKUPS, STAGES, type StageNumber } from "./guide.ts";
+import { STAGES, type StageNumber } from "./guide.ts";
 
 export type { ConfigSource } from "./configValues.ts";
 
@@ -41,10 +42,7 @@ export interface StackConfig {
   readonly settings: Readonly<Record<string, string>>;
   /** Image that ours are built on; default debian:trixie-slim. */
   readonly baseImage: string;
-  /** Default 24 (guide: daily). */
-  readonly backupIntervalHours: number;
-  /** Default 7 (guide). */
-  readonly backupRetentionDays: number;
+  readonly backups: BackupConfig;
   /** Data volumes that are kept, the last one in use; `restore` adds one. Default [1]. */
   readonly dataGenerations: readonly number[];
   /**
@@ -116,8 +114,7 @@ export const KEYS = [
   "maxConnections",
   "settings",
   "baseImage",
-  "backupIntervalHours",
-  "backupRetentionDays",
+  ...BACKUP_KEYS,
   "dataGenerations",
   "dataVolumeOptions",
   "passwordGenerations",
@@ -230,8 +227,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     maxConnections: optional(source, "maxConnections", 10, 10_000),
     settings: texts(source, "settings", '{"work_mem": "32MB"}') ?? {},
     baseImage: source("baseImage") ?? "debian:trixie-slim",
-    backupIntervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),
-    backupRetentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
+    backups: readBackupConfig(source),
     dataGenerations: generations(source),
     dataVolumeOptions: volumeOptions(source),
     passwordGenerations: passwordGenerations(source),

@@ -1,6 +1,8 @@
-import { BackupRepository } from "../components/BackupRepository.ts";
+import * as pulumi from "@pulumi/pulumi";
+import { BackupRepository, type S3Keys } from "../components/BackupRepository.ts";
 import { Credentials } from "../components/Credentials.ts";
 import { DockerSite } from "../components/docker/DockerSite.ts";
+import { UserError } from "../tuning/errors.ts";
 import type { StackConfig } from "./config.ts";
 import type { Topology } from "./topology.ts";
 
@@ -9,6 +11,16 @@ export interface Foundation {
   readonly credentials: Credentials;
   readonly site: DockerSite;
   readonly repository: BackupRepository;
+}
+
+/** The bucket's keys from the configuration. Throws a UserError where there is only one of the two. */
+function s3Keys(): S3Keys | undefined {
+  const secrets = new pulumi.Config("cgraph");
+  const [id, secret] = [secrets.getSecret("backupS3KeyId"), secrets.getSecret("backupS3KeySecret")];
+  if (id && secret) return { id, secret };
+  if (!id && !secret) return undefined;
+  const missing = id ? "backupS3KeySecret" : "backupS3KeyId";
+  throw new UserError(`cgraph:${missing} is not set`, `set it: ./cgraph-db config set ${missing} --secret`);
 }
 
 /** Makes it; names are the same in every stage. */
@@ -29,7 +41,8 @@ export function foundation(stack: string, config: StackConfig, topology: Topolog
     site,
     credentials,
     postgresVersion,
-    retentionDays: config.backupRetentionDays,
+    retentionDays: config.backups.retentionDays,
+    s3: config.backups.s3 && { ...config.backups.s3, keys: s3Keys() },
   });
   return { credentials, site, repository };
 }

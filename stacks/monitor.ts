@@ -50,7 +50,7 @@ export function monitor(
       servers,
       config: config.monitoring,
       ports: config.ports,
-      backupIntervalHours: config.backupIntervalHours,
+      backupIntervalHours: config.backups.intervalHours,
       watched: {
         postgresVersion: config.postgresVersion,
         nodes: servers.map(({ name }) => name),

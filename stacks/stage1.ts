@@ -27,8 +27,10 @@ export function stage1(stack: string, config: StackConfig, topology: Topology): 
   const backups = new Backups("backups", {
     site,
     servers: [server],
+    clustered: false,
     repository,
-    intervalHours: config.backupIntervalHours,
+    intervalHours: config.backups.intervalHours,
+    fullDays: config.backups.fullDays,
   });
   const watching = monitor(config, base, { servers: [server], backups }, [backups]);
   return aloneOutputs({ config, node, server, base, backups, watching, notes: topology.notes });

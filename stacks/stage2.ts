@@ -89,8 +89,10 @@ export function replicated(
   const backups = new Backups("backups", {
     site,
     servers: alone ? [primary.server] : servers,
+    clustered: alone === undefined,
     repository,
-    intervalHours: config.backupIntervalHours,
+    intervalHours: config.backups.intervalHours,
+    fullDays: config.backups.fullDays,
   });
   if (before && alone) {
     const watching = { services: [], endpoints: NOT_MONITORED };

@@ -9,7 +9,8 @@ import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import { dataVolumeName, dockerName, driverOptions } from "./names.ts";
-import { PG_HBA, REPOSITORY_DIRECTORY, postgresConf } from "./postgresFiles.ts";
+import { REPOSITORY_DIRECTORY } from "./pgbackrestFiles.ts";
+import { PG_HBA, postgresConf } from "./postgresFiles.ts";
 
 /**
  * Parallel queries share memory through /dev/shm. What they take counts against the container's memory, which bounds
@@ -75,7 +76,8 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
         "postgresql.conf": postgresConf(hostname, node.settings),
         "pg_hba.conf": PG_HBA,
         "roles.sql": credentials.rolesSql,
-        "pgbackrest.conf": args.repository.config,
+        ...args.repository.files,
+        "pgbackrest.conf": args.repository.serverConfig(cluster !== undefined),
         ...(cluster ? { "patroni.yml": cluster.patroniYaml(node.name) } : {}),
       },
     },

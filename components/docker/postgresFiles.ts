@@ -5,8 +5,6 @@ import { namesOf } from "../logins.ts";
 import { DATABASE, OWNER, type RoleName } from "../roles.ts";
 import { CONFIG_DIRECTORY } from "./ConfigFiles.ts";
 
-export const REPOSITORY_DIRECTORY = "/var/lib/pgbackrest";
-export const STANZA = "cgraph";
 const TLS_DIRECTORY = "/run/cgraph-tls";
 
 /** Settings that belong to our image rather than to the hardware: places, TLS, archiving. */
@@ -49,31 +47,3 @@ export const HBA_RULES: readonly string[] = [
 ];
 
 export const PG_HBA = `# TYPE  DATABASE  USER  ADDRESS  METHOD\n${HBA_RULES.join("\n")}\n`;
-
-/** pgbackrest.conf: an encrypted repository on its own volume, kept for so many days. */
-export function pgbackrestConf(args: { key: string; dataDirectory: string; retentionDays: number }): string {
-  return `[global]
-repo1-path=${REPOSITORY_DIRECTORY}
-repo1-cipher-type=aes-256-cbc
-repo1-cipher-pass=${args.key}
-repo1-retention-full-type=time
-repo1-retention-full=${args.retentionDays}
-repo1-bundle=y
-repo1-block=y
-compress-type=lz4
-start-fast=y
-log-level-file=off
-log-level-console=info
-process-max=2
-
-[global:archive-push]
-log-level-console=warn
-
-[global:archive-get]
-log-level-console=warn
-
-[${STANZA}]
-pg1-path=${args.dataDirectory}
-pg1-socket-path=/run/postgresql
-`;
-}

@@ -1,4 +1,4 @@
-import { EXIT, UserError } from "../../tuning/errors.ts";
+import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { currentPrimary, superuserSql } from "../lib/cluster.ts";
 import {
   type Backup,
@@ -10,14 +10,14 @@ import {
   readVerification,
 } from "../lib/pgbackrest.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
-import { step } from "../lib/progress.ts";
+import { note, step } from "../lib/progress.ts";
 import { LATEST, lsnValue, timelineOfWal } from "../lib/restoreTarget.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 
 const TYPES = ["full", "diff", "incr"] as const;
 
 /** `backup`: takes a backup now, beside the schedule. */
-export async function backup(flags: { stack: string; type: string; json?: boolean }): Promise<void> {
+export async function backup(flags: { stack: string; type: string; json?: boolean }): Promise<ExitCode> {
   if (!TYPES.some((type) => type === flags.type)) {
     throw new UserError(`there is no backup type ${flags.type}`, `use one of ${TYPES.join(", ")}`);
   }
@@ -42,6 +42,9 @@ export async function backup(flags: { stack: string; type: string; json?: boolea
     return { value, done: value ? `${value.name}, ${bytes(value.storedBytes)} stored` : "done" };
   });
   if (flags.json) printJson(newest ?? null);
+  if (!newest?.error) return EXIT.done;
+  note("The database has damaged pages: ./cgraph-db backup verify says which. No restore begins with this backup.");
+  return EXIT.failed;
 }
 
 /** `backups`: every backup there is, with size, time and range of WAL. */

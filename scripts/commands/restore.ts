@@ -93,7 +93,7 @@ export async function restore(flags: RestoreFlags): Promise<void> {
     if (!node) throw new Error("the stack has no server");
     const primary = await answeringPrimary(values);
     const args = await planRestore(flags, values.backupContainer, primary?.lsn);
-    const { dataGenerations, dataVolumeOptions } = checkedConfig(flags.stack);
+    const { dataGenerations, dataVolumeOptions, backups } = checkedConfig(flags.stack);
     const next = Math.max(...dataGenerations) + 1;
     const volume = dataVolumeName(flags.stack, node.name, next);
     await confirm(
@@ -104,7 +104,7 @@ export async function restore(flags: RestoreFlags): Promise<void> {
     if (primary) await archiveUntilNow(primary.container);
     await restoreInto({
       ...{ stack: flags.stack, name: "restore", like: node, volume, volumeOptions: dataVolumeOptions },
-      ...{ archives: true, command: ["recover", ...args] },
+      ...{ archives: true, remoteRepository: backups.s3 !== undefined, command: ["recover", ...args] },
     });
     writeStackConfig(flags.stack, { dataGenerations: JSON.stringify([...dataGenerations, next]) });
     await settle((await deploy(stack, { refresh })).values);

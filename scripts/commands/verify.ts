@@ -7,12 +7,15 @@ import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reasons, removeRecoveryNode, runRecoveryNode } from "../lib/recoveryNode.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
+import { checkedConfig } from "../lib/stackConfig.ts";
 import { refuseDuringMove } from "../migrate/journal.ts";
 
 export interface VerifyFlags {
   readonly stack: string;
   /** A backup's name; default: the newest. */
   readonly set?: string;
+  /** Every other file of the repository too: WAL, other backups. */
+  readonly all?: boolean;
   readonly json?: boolean;
 }
 
@@ -41,7 +44,12 @@ export async function verify(flags: VerifyFlags): Promise<ExitCode> {
     const { name } = chosen(await listBackups(backupContainer), flags.set);
     const node = {
       ...{ stack: flags.stack, name: "verify", like, volume: dockerName(flags.stack, "verify-data") },
-      ...{ volumeOptions: undefined, archives: false, command: ["verify", name] },
+      ...{
+        volumeOptions: undefined,
+        archives: false,
+        remoteRepository: checkedConfig(flags.stack).backups.s3 !== undefined,
+      },
+      command: ["verify", name, ...(flags.all ? ["all"] : [])],
     };
     const began = Date.now();
     const found = await step(`verify ${name}`, async (progress) => {

@@ -1,6 +1,7 @@
-import { REPOSITORY_DIRECTORY, STANZA } from "../../components/docker/postgresFiles.ts";
+import { REPOSITORY_DIRECTORY, STANZA } from "../../components/docker/pgbackrestFiles.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "./docker.ts";
+import type { RunOptions } from "./run.ts";
 import { type Timeline, parseHistory, timelineOfWal } from "./restoreTarget.ts";
 
 /** One backup, as `pgbackrest info` tells it. */
@@ -24,6 +25,7 @@ export interface Backup {
 }
 
 interface Info {
+  readonly repo: readonly { readonly status: { readonly code: number; readonly message: string } }[];
   /** Oldest first: each has the WAL of one cluster. */
   readonly archive: readonly { readonly id: string }[];
   readonly backup: readonly {
@@ -39,16 +41,67 @@ interface Info {
 
 const iso = (seconds: number): string => new Date(seconds * 1000).toISOString();
 
+/** What pgBackRest says of a repository that it cannot use, in a person's words; undefined: something else is wrong. */
+export function explainRepository(words: string): UserError | undefined {
+  // Opened with another key, its files are noise: no section, no header.
+  if (
+    /CryptoError|cipher header|repo encrypted|key\/value found outside of section|invalid section|no valid format/.test(
+      words,
+    )
+  ) {
+    return new UserError(
+      "the backup key does not open the repository: its backups were encrypted with another one",
+      "find the key that they were made with (secrets export of the stack that made them)",
+      EXIT.failed,
+    );
+  }
+  if (/No space left on device/.test(words)) {
+    return new UserError(
+      "there is no room left for backups and WAL",
+      "see docs/runbooks/backup-volume-full.md; the database goes on meanwhile",
+      EXIT.failed,
+    );
+  }
+  const http = /HTTP request failed with (\d+[^:\n]*)/.exec(words)?.[1];
+  const host = /HostConnectError: (.*)|unable to (?:connect|get address)[^\n]*|\[049\]: ([^\n]*)/.exec(words)?.[0];
+  const reason = http ?? host;
+  if (reason === undefined) return undefined;
+  const code = /<Code>(\w+)<\/Code>/.exec(words)?.[1];
+  return new UserError(
+    `the bucket of the backups does not answer as it should: ${reason}${code === undefined ? "" : ` (${code})`}`,
+    "see cgraph:backupS3… in ./cgraph-db config show, and docs/backups.md",
+    EXIT.failed,
+  );
+}
+
 /** Runs pgBackRest in the backup container, as the user that owns the repository. */
+async function inBackups(container: string, command: readonly string[], options: RunOptions = {}): Promise<string> {
+  try {
+    return await docker(["exec", "--user", "postgres", container, ...command], options);
+  } catch (error) {
+    throw (error instanceof UserError ? explainRepository(error.message) : undefined) ?? error;
+  }
+}
+
 const pgbackrest = (container: string, args: readonly string[]): Promise<string> =>
-  docker(["exec", "--user", "postgres", container, "pgbackrest", ...args]);
+  inBackups(container, ["pgbackrest", "--log-level-console=error", ...args]);
 
 /** Backs up the server that takes writes. */
 export const backupNow = (container: string, type: string, onLine: (line: string) => void): Promise<string> =>
-  docker(["exec", "--user", "postgres", container, "cgraph-backup-now", `--type=${type}`], { onLine });
+  inBackups(container, ["cgraph-backup-now", `--type=${type}`], { onLine });
 
-const info = async (container: string): Promise<Info | undefined> =>
-  (JSON.parse(await pgbackrest(container, ["info", "--output=json"])) as readonly Info[])[0];
+/** `info` ends well even where it could read nothing. */
+const UNREADABLE = 99;
+
+async function info(container: string): Promise<Info | undefined> {
+  const [found] = JSON.parse(await pgbackrest(container, ["info", "--output=json"])) as readonly Info[];
+  const broken = found?.repo.find(({ status }) => status.code === UNREADABLE)?.status.message;
+  if (broken === undefined) return found;
+  throw (
+    explainRepository(broken) ??
+    new UserError(`the backups cannot be read: ${broken.split("\n")[0]}`, "see ./cgraph-db logs backup", EXIT.failed)
+  );
+}
 
 /** Every backup in the repository, oldest first. */
 export async function listBackups(container: string): Promise<Backup[]> {

@@ -1,7 +1,7 @@
 /** A server in a container and on a volume of its own, for as long as a backup is restored there; nobody reaches it. */
 import { INSTALLATION_LABEL, STACK_LABEL, dockerName, driverOptions } from "../../components/docker/names.ts";
 import { CONFIG_DIRECTORY } from "../../components/docker/ConfigFiles.ts";
-import { REPOSITORY_DIRECTORY } from "../../components/docker/postgresFiles.ts";
+import { REPOSITORY_DIRECTORY } from "../../components/docker/pgbackrestFiles.ts";
 import type { NodeOutput } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "./docker.ts";
@@ -19,6 +19,8 @@ export interface RecoveryNode {
   readonly volumeOptions: Readonly<Record<string, string>> | undefined;
   /** Whether it may write to the backup repository. */
   readonly archives: boolean;
+  /** Whether that is reached over the network. */
+  readonly remoteRepository: boolean;
   /** What the image's entrypoint is told. */
   readonly command: readonly string[];
 }
@@ -46,7 +48,8 @@ async function create(node: RecoveryNode): Promise<string> {
     `${dockerName(stack, "backups")}:${REPOSITORY_DIRECTORY}${node.archives ? "" : ":ro"}`,
     `${dockerName(stack, like.name, "config")}:${CONFIG_DIRECTORY}:ro`,
   ].flatMap((mount) => ["--volume", mount]);
-  const limits = ["--network", "none", "--memory", `${like.memoryMiB}m`, "--shm-size", `${shmMiB}m`];
+  const network = node.remoteRepository ? dockerName(stack) : "none";
+  const limits = ["--network", network, "--memory", `${like.memoryMiB}m`, "--shm-size", `${shmMiB}m`];
   await docker(["create", ...label, "--name", container, ...limits, ...mounts, like.image, ...node.command]);
   return container;
 }

@@ -146,9 +146,15 @@ export function planAws(config: StackConfig): AwsPlan {
     ? classNamed(aws.instanceClass)
     : chooseClass({ ...wanted, burstable: config.stage === 1 });
   const storageGiB = aws.storageGiB ?? wanted.diskGiB;
-  if (config.backupRetentionDays > LONGEST_RETENTION_DAYS) {
+  if (config.backups.s3) {
     throw new UserError(
-      `RDS keeps backups for ${LONGEST_RETENTION_DAYS} days at the most, not ${config.backupRetentionDays}`,
+      "cgraph:backupS3Bucket is for servers in Docker: RDS keeps its backups itself",
+      "unset it: ./cgraph-db config unset backupS3Bucket",
+    );
+  }
+  if (config.backups.retentionDays > LONGEST_RETENTION_DAYS) {
+    throw new UserError(
+      `RDS keeps backups for ${LONGEST_RETENTION_DAYS} days at the most, not ${config.backups.retentionDays}`,
       `lower cgraph:backupRetentionDays`,
     );
   }

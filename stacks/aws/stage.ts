@@ -61,7 +61,7 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
   const common = { target: "aws", site, place, postgresVersion, applyImmediately: aws.applyImmediately } as const;
   const primary = new PrimaryDb(
     "primary",
-    { ...common, node: first, administratorPassword, backupRetentionDays: config.backupRetentionDays },
+    { ...common, node: first, administratorPassword, backupRetentionDays: config.backups.retentionDays },
     inRegion,
   );
   const replicas = new ReadReplicaSet("replicas", { ...common, source: primary.server, nodes: others }, inRegion);

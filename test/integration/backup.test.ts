@@ -47,8 +47,8 @@ const flipBit = (server: string, file: string): Promise<string> =>
     `f = open("${file}", "r+b"); f.seek(0, 2); f.seek(f.tell() // 2); b = f.read(1); f.seek(-1, 1); f.write(bytes([b[0] ^ 1]))`,
   );
 
-async function verify(): Promise<{ code: number; found: Verification }> {
-  const { code, stdout, stderr } = await cgraph(["backup", "verify", "--stack", stack, "--json"]);
+async function verify(...args: string[]): Promise<{ code: number; found: Verification }> {
+  const { code, stdout, stderr } = await cgraph(["backup", "verify", "--stack", stack, "--json", ...args]);
   if (stdout === "") throw new Error(stderr);
   return { code, found: JSON.parse(stdout) as Verification };
 }
@@ -64,7 +64,7 @@ const trialsLeft = async (): Promise<string[]> =>
     .filter((name) => name.includes("verify"));
 
 beforeAll(async () => {
-  await setConfig(stack, { ...SMALL, port: String(await freePort()) });
+  await setConfig(stack, { ...SMALL, maxConnections: "60", port: String(await freePort()) });
   await cgraphOk("up", "--stack", stack, "--no-install");
   await cgraphOk("schema", "apply", "--stack", stack);
   url =
@@ -108,15 +108,19 @@ describe("backup verify", () => {
     expect(doctorCode).toBe(2);
     expect(findingsOf(report, "backup-verification")).toMatchObject([{ severity: "critical", subject: name }]);
     await flipBit("backup", largest);
-    expect((await verify()).code).toBe(0);
+    expect((await verify("--all")).code).toBe(0);
     expect((await figures())["cgraph_backup_damaged"]).toBe(0);
   });
 
   it("says so when a byte of the database is not what it was, by the table's name", async () => {
     await sql("CREATE TABLE broken AS SELECT i, repeat('x', 500) AS text FROM generate_series(1, 1000) i");
+    // Frozen and written: nobody touches its pages any more, who would write them anew.
+    await sql("VACUUM (FREEZE) broken");
     await sql("CHECKPOINT");
     await flipBit("pg0", `/var/lib/postgresql/17/data/${await sql("SELECT pg_relation_filepath('broken')")}`);
-    await fullBackup();
+    const taken = await cgraph(["backup", "--type", "full", "--stack", stack]);
+    expect(taken.code).toBe(1);
+    expect(taken.stderr).toContain("The database has damaged pages");
     const { code, stdout } = await cgraph(["backup", "verify", "--stack", stack]);
     expect(code).toBe(1);
     expect(stdout).toMatch(/is NOT good:\n/);
@@ -185,8 +189,16 @@ describe("restore", () => {
 });
 
 describe("stage 2", () => {
-  it("goes back to a time before a table was dropped: exactly the rows of then, on the replica too", async () => {
+  it("is backed up from its replica", async () => {
     await cgraphOk("up", "--stack", stack, "--stage", "2", "--no-install");
+    const said = await inside("backup", "cgraph-backup-now", "--type=full", "--log-level-console=detail");
+    expect(said).toContain("replay on the standby reached");
+    const copied = [...said.matchAll(/backup file (pg\d):\S+\/base\//g)].map(([, server]) => server);
+    expect(copied.length).toBeGreaterThan(100);
+    expect(new Set(copied)).toEqual(new Set(["pg1"]));
+  });
+
+  it("goes back to a time before a table was dropped: exactly the rows of then, on the replica too", async () => {
     await query("INSERT INTO story (v) VALUES ('noted')");
     const [{ now } = { now: new Date() }] = await query<{ now: Date }>("SELECT clock_timestamp() AS now");
     const rows = await kept();

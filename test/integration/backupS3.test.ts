@@ -1,0 +1,95 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { docker } from "../../scripts/lib/docker.ts";
+import type { Backup, Verification } from "../../scripts/lib/pgbackrest.ts";
+import { SMALL, cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { installMoto } from "../support/moto.ts";
+import { type S3Server, startS3 } from "../support/s3.ts";
+
+const reason = await installMoto();
+const stack = uniqueStack();
+const BUCKET = "cgraph-test-backups";
+const SECRET = "a-secret-that-is-nobodys";
+let s3: S3Server;
+
+const json = async <T>(...args: string[]): Promise<T> =>
+  JSON.parse(await cgraphOk(...args, "--stack", stack, "--json")) as T;
+const sql = (text: string): Promise<string> =>
+  cgraphOk("psql", "--stack", stack, "--role", "postgres", "--", "-XAtqc", text).then((out) => out.trim());
+
+async function setSecret(key: string, value: string): Promise<void> {
+  const { code, stderr } = await cgraph(["config", "set", key, "--secret", "--stack", stack], { input: value });
+  if (code !== 0) throw new Error(stderr);
+}
+
+beforeAll(async () => {
+  if (reason !== undefined) return;
+  s3 = await startS3([BUCKET]);
+  await setConfig(stack, {
+    ...{ ...SMALL, port: String(await freePort()) },
+    ...{ backupS3Bucket: BUCKET, backupS3Endpoint: s3.endpoint, backupS3UriStyle: "path", backupS3Ca: s3.ca },
+  });
+  await setSecret("backupS3KeyId", "a-key");
+  await setSecret("backupS3KeySecret", SECRET);
+  await cgraphOk("up", "--stack", stack, "--no-install");
+});
+afterAll(async () => {
+  await removeStack(stack);
+  if (reason === undefined) await s3.stop();
+});
+
+describe.skipIf(reason !== undefined)(`backups in a bucket${reason === undefined ? "" : `: ${reason}`}`, () => {
+  it("are there and nowhere else, encrypted, under the stack's name", async () => {
+    await sql("CREATE TABLE kept AS SELECT i, 'kept as it is' AS text FROM generate_series(1, 1000) i");
+    const backup = await json<Backup>("backup", "--type", "full");
+    expect((await json<Backup[]>("backups")).map(({ name }) => name)).toContain(backup.name);
+    const keys = await s3.keys(BUCKET);
+    expect(keys.filter((key) => !key.startsWith(`${stack}/`))).toEqual([]);
+    expect(keys).toContain(`${stack}/backup/cgraph/${backup.name}/backup.manifest`);
+    expect(keys.filter((key) => key.startsWith(`${stack}/archive/cgraph/17-1/`)).length).toBeGreaterThan(1);
+    const files = await docker(["exec", `cgraph-${stack}-backup`, "find", "/var/lib/pgbackrest", "-type", "f"]);
+    expect(files).not.toContain("backup.manifest");
+    const preview = await json<{ verdict: string }>("preview");
+    expect(preview.verdict).toBe("none");
+  });
+
+  it("are verified and restored from there", async () => {
+    expect(await json<Verification>("backup", "verify", "--all")).toMatchObject({ ok: true, problems: [] });
+    await json("backup", "point", "before");
+    await sql("DROP TABLE kept");
+    await cgraphOk("restore", "--stack", stack, "--to", "before", "--yes");
+    expect(await sql("SELECT count(*) FROM kept")).toBe("1000");
+  });
+
+  it("whose keys stand in no container's environment, command, or log", async () => {
+    const seen: string[] = [];
+    for (const container of [`cgraph-${stack}-pg0`, `cgraph-${stack}-backup`]) {
+      seen.push(await docker(["inspect", container]), await docker(["logs", container]));
+      seen.push(await docker(["top", container, "-eo", "pid,args"]));
+    }
+    expect(seen.join("").length).toBeGreaterThan(1000);
+    expect(seen.join("")).not.toContain(SECRET);
+  });
+
+  it("cannot be read with another key, which is said", async () => {
+    const conf = (expression: string) =>
+      docker(["exec", `cgraph-${stack}-backup`, "sed", "-i", expression, "/etc/cgraph/pgbackrest.conf"]);
+    await conf("s/^repo1-cipher-pass=/&another/");
+    for (const command of [["backups"], ["backup"], ["backup", "verify"], ["restore", "--to", "latest", "--yes"]]) {
+      const { code, stderr } = await cgraph([...command, "--stack", stack]);
+      expect(code, command.join(" ")).toBe(1);
+      expect(stderr).toContain("the backup key does not open the repository");
+    }
+    await conf("s/^repo1-cipher-pass=another/repo1-cipher-pass=/");
+    expect((await json<Backup[]>("backups")).length).toBeGreaterThan(0);
+  });
+
+  it("of a bucket that does not answer say so, and the database goes on", async () => {
+    s3.fail(true);
+    const { code, stderr } = await cgraph(["backups", "--stack", stack]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/the bucket of the backups does not answer as it should: .*503/);
+    await sql("INSERT INTO kept VALUES (1001, 'meanwhile')");
+    s3.fail(false);
+    await cgraphOk("backup", "--stack", stack);
+  });
+});
