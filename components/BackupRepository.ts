@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { PostgresMajor } from "../tuning/hardware.ts";
 import type { Credentials } from "./Credentials.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
-import { dockerName } from "./docker/names.ts";
+import { dockerName, driverOptions } from "./docker/names.ts";
 import type { S3Repository } from "../stacks/backupConfig.ts";
 import { CA_FILE, type RepositoryConf, backupContainerConf, serverBackupConf } from "./docker/pgbackrestFiles.ts";
 
@@ -13,6 +13,8 @@ export interface BackupRepositoryArgs {
   readonly postgresVersion: PostgresMajor;
   /** Days that full backups, and the WAL to replay from them, are kept; guide: 7. */
   readonly retentionDays: number;
+  /** Options of Docker's local volume driver; none: where Docker keeps its volumes. */
+  readonly volumeOptions: Readonly<Record<string, string>> | undefined;
   /** A bucket instead of the volume, with its keys; none: who asks for a role's at the machine it is on (AWS). */
   readonly s3: (S3Repository & { readonly keys: S3Keys | undefined }) | undefined;
 }
@@ -36,9 +38,11 @@ export class BackupRepository extends pulumi.ComponentResource {
 
   constructor(name: string, args: BackupRepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:backup:BackupRepository", name, {}, opts);
+    const volumeName = dockerName(args.site.stack, "backups");
+    const driverOpts = driverOptions(args.volumeOptions, volumeName);
     const volume = new docker.Volume(
       "backups",
-      { name: dockerName(args.site.stack, "backups"), labels: args.site.labels },
+      { name: volumeName, labels: args.site.labels, ...(driverOpts && { driver: "local", driverOpts }) },
       { parent: this, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
     );
     this.volumeName = volume.name;

@@ -52,6 +52,8 @@ export interface StackConfig {
   readonly dataVolumeOptions: Readonly<Record<string, string>> | undefined;
   /** Generations of passwords that servers accept, the one in use first; written by `secrets rotate`. Default [1]. */
   readonly passwordGenerations: readonly number[];
+  /** The same of the volume of backups. */
+  readonly backupVolumeOptions: Readonly<Record<string, string>> | undefined;
   readonly monitoring: MonitoringConfig;
   /** Set by `migrate` for as long as it prepares a move; default none. */
   readonly phase: "none" | "prepare";
@@ -118,6 +120,7 @@ export const KEYS = [
   "dataGenerations",
   "dataVolumeOptions",
   "passwordGenerations",
+  "backupVolumeOptions",
   "phase",
   ...MONITORING_KEYS,
   ...AWS_KEYS,
@@ -157,11 +160,11 @@ function texts(source: ConfigSource, key: string, example: string): Record<strin
 }
 
 /** A folder that two servers, or a server and what a restore puts in its place, would share loses one of them. */
-function volumeOptions(source: ConfigSource): Record<string, string> | undefined {
-  const options = texts(source, "dataVolumeOptions", '{"type": "none", "o": "bind", "device": "/mnt/pg/{volume}"}');
+function volumeOptions(source: ConfigSource, key: string): Record<string, string> | undefined {
+  const options = texts(source, key, '{"type": "none", "o": "bind", "device": "/mnt/pg/{volume}"}');
   const device = options?.["device"] ?? "";
   if (device.includes("/") && !device.includes("{volume}")) {
-    throw wrong("dataVolumeOptions", device, "a place for each volume: its device must have {volume} in it");
+    throw wrong(key, device, "a place for each volume: its device must have {volume} in it");
   }
   return options;
 }
@@ -229,7 +232,8 @@ export function readConfig(source: ConfigSource): StackConfig {
     baseImage: source("baseImage") ?? "debian:trixie-slim",
     backups: readBackupConfig(source),
     dataGenerations: generations(source),
-    dataVolumeOptions: volumeOptions(source),
+    dataVolumeOptions: volumeOptions(source, "dataVolumeOptions"),
+    backupVolumeOptions: volumeOptions(source, "backupVolumeOptions"),
     passwordGenerations: passwordGenerations(source),
     monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),

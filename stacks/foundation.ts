@@ -42,6 +42,7 @@ export function foundation(stack: string, config: StackConfig, topology: Topolog
     credentials,
     postgresVersion,
     retentionDays: config.backups.retentionDays,
+    volumeOptions: config.backupVolumeOptions,
     s3: config.backups.s3 && { ...config.backups.s3, keys: s3Keys() },
   });
   return { credentials, site, repository };

@@ -70,6 +70,19 @@ beforeAll(async () => {
   await pulumi.runtime.disconnect();
 });
 
+describe("backups of a cluster", () => {
+  it("are given by each server to the backup container's certificate alone, which asks a replica first", () => {
+    const served = given(2, "pg1-config-writer", "pgbackrest.conf");
+    expect(served).toMatch(/^tls-server-auth=backup=cgraph$/m);
+    const uploads = inputsOf(2, "backup")["uploads"] as { content: string }[];
+    const conf = uploads.map(({ content }) => content).join("\n");
+    expect(conf).toMatch(/^backup-standby=prefer$/m);
+    expect([...conf.matchAll(/^pg\d-host=(.*)$/gm)].map(([, host]) => host)).toEqual(["pg0", "pg1"]);
+    expect(conf).not.toContain("tls-server");
+    expect(inputsOf(2, "backup")["envs"]).toContain("CGRAPH_TLS_NAMES=backup");
+  });
+});
+
 describe("stages 2 and 3 in Docker", () => {
   it("have the guide's servers, pools and cache", () => {
     const watching = ["alertmanager", "exporters", "prometheus"];

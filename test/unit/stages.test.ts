@@ -1,3 +1,4 @@
+import { planAws } from "../../stacks/aws/plan.ts";
 import { describe, expect, it } from "vitest";
 import { checkKeys, readConfig } from "../../stacks/config.ts";
 import { ALERTS, type Origin, CACHE_RULES, GUIDE, STAGES } from "../../stacks/guide.ts";
@@ -167,8 +168,24 @@ describe("configuration", () => {
     ["messagesRetentionMonths", "0", "from 1"],
     ["dataVolumeOptions", '{"type": "none", "o": "bind", "device": "/mnt/pg"}', "must have {volume} in it"],
     ["dataVolumeOptions", "[1]", "an object such as"],
+    ["backupVolumeOptions", '{"device": "/mnt/backups"}', "must have {volume} in it"],
+    ["backupS3Bucket", "Our_Backups", "the name of a bucket"],
+    ["backupS3Region", "eu-west-1", "backupS3Region is set, but no bucket"],
   ])("refuses %s = %s", (key, value, message) => {
     expect(() => config({ [key]: value })).toThrow(message);
+  });
+
+  it("takes a bucket at Amazon by its name and region alone, others by their endpoint", () => {
+    const bucket = { backupS3Bucket: "our-backups", backupS3Region: "eu-central-1" };
+    expect(config(bucket).backups.s3).toMatchObject({
+      endpoint: "s3.eu-central-1.amazonaws.com",
+      uriStyle: "host",
+      path: undefined,
+    });
+    const elsewhere = config({ ...bucket, backupS3Endpoint: "minio.example.com:9000", backupS3UriStyle: "path" });
+    expect(elsewhere.backups.s3).toMatchObject({ endpoint: "minio.example.com:9000", uriStyle: "path" });
+    expect(() => config({ ...bucket, backupS3Endpoint: "http://minio" })).toThrow("reached over TLS");
+    expect(() => planAws(config({ ...bucket, target: "aws" }))).toThrow("RDS keeps its backups itself");
   });
 
   it("names a key that nothing reads", () => {

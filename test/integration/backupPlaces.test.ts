@@ -2,10 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { docker } from "../../scripts/lib/docker.ts";
 import type { Backup, Verification } from "../../scripts/lib/pgbackrest.ts";
 import { SMALL, cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { eventually } from "../support/eventually.ts";
 import { installMoto } from "../support/moto.ts";
 import { type S3Server, startS3 } from "../support/s3.ts";
 
 const reason = await installMoto();
+const WHY_NOT = reason === undefined ? "" : `: ${reason}`;
 const stack = uniqueStack();
 const BUCKET = "cgraph-test-backups";
 const SECRET = "a-secret-that-is-nobodys";
@@ -13,8 +15,8 @@ let s3: S3Server;
 
 const json = async <T>(...args: string[]): Promise<T> =>
   JSON.parse(await cgraphOk(...args, "--stack", stack, "--json")) as T;
-const sql = (text: string): Promise<string> =>
-  cgraphOk("psql", "--stack", stack, "--role", "postgres", "--", "-XAtqc", text).then((out) => out.trim());
+const sql = (text: string, name = stack): Promise<string> =>
+  cgraphOk("psql", "--stack", name, "--role", "postgres", "--", "-XAtqc", text).then((out) => out.trim());
 
 async function setSecret(key: string, value: string): Promise<void> {
   const { code, stderr } = await cgraph(["config", "set", key, "--secret", "--stack", stack], { input: value });
@@ -37,7 +39,7 @@ afterAll(async () => {
   if (reason === undefined) await s3.stop();
 });
 
-describe.skipIf(reason !== undefined)(`backups in a bucket${reason === undefined ? "" : `: ${reason}`}`, () => {
+describe.skipIf(reason !== undefined)(`backups in a bucket${WHY_NOT}`, () => {
   it("are there and nowhere else, encrypted, under the stack's name", async () => {
     await sql("CREATE TABLE kept AS SELECT i, 'kept as it is' AS text FROM generate_series(1, 1000) i");
     const backup = await json<Backup>("backup", "--type", "full");
@@ -91,5 +93,39 @@ describe.skipIf(reason !== undefined)(`backups in a bucket${reason === undefined
     await sql("INSERT INTO kept VALUES (1001, 'meanwhile')");
     s3.fail(false);
     await cgraphOk("backup", "--stack", stack);
+  });
+});
+
+describe("a backup volume that is full", () => {
+  const small = uniqueStack();
+  const inBackup = (script: string): Promise<string> =>
+    docker(["exec", "--user", "postgres", `cgraph-${small}-backup`, "sh", "-c", script]);
+  const list = async (): Promise<Backup[]> =>
+    JSON.parse(await cgraphOk("backups", "--stack", small, "--json")) as Backup[];
+  beforeAll(async () => {
+    await setConfig(small, {
+      ...{ ...SMALL, port: String(await freePort()) },
+      backupVolumeOptions: '{"type": "tmpfs", "device": "tmpfs", "o": "size=200m,mode=0777"}',
+    });
+    await cgraphOk("up", "--stack", small, "--no-install");
+    await eventually("the first backup", async () => (await list()).length > 0);
+  });
+  afterAll(() => removeStack(small));
+
+  it("fails the next backup in plain words; the database, the backups before and the verification go on", async () => {
+    const before = await list();
+    await inBackup("dd if=/dev/zero of=/var/lib/pgbackrest/filler bs=1M count=400 2>/dev/null; true");
+    await inBackup("truncate -s -1M /var/lib/pgbackrest/filler");
+    const { code, stderr } = await cgraph(["backup", "--type", "full", "--stack", small]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("there is no room left for backups and WAL");
+    // What the backup had begun is gone again: WAL finds its room.
+    expect(await inBackup("ls -d /var/lib/pgbackrest/backup/cgraph/[0-9]*/ | wc -l")).toBe(`${before.length}\n`);
+    await sql("CREATE TABLE meanwhile AS SELECT generate_series(1, 1000) i", small);
+    expect((await list()).map(({ name }) => name)).toEqual(before.map(({ name }) => name));
+    await cgraphOk("backup", "verify", "--stack", small);
+    await inBackup("rm /var/lib/pgbackrest/filler");
+    await cgraphOk("backup", "--type", "full", "--stack", small);
+    expect(await list()).toHaveLength(before.length + 1);
   });
 });
