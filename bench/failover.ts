@@ -4,7 +4,8 @@ import { switchover } from "../scripts/lib/switchover.ts";
 import type { NodeOutput, StackValues } from "../stacks/outputs.ts";
 import { cgraphOk, setConfig } from "../test/support/cli.ts";
 import { docker } from "./docker.ts";
-import { WriteLoad, parseLsn } from "./load.ts";
+import { lsnValue } from "../scripts/lib/restoreTarget.ts";
+import { WriteLoad } from "./load.ts";
 import type { Report } from "./report.ts";
 import { type BenchStack, asOwner, withStack } from "./stack.ts";
 
@@ -82,7 +83,7 @@ async function lostBytes(values: StackValues, lastAcknowledged: bigint): Promise
   // timeline, position, reason
   const left = lines.at(-1)?.split("\t")[1];
   if (left === undefined) throw new Error("the history does not tell where the new timeline begins");
-  return Math.max(0, Number(lastAcknowledged - parseLsn(left)));
+  return Math.max(0, Number(lastAcknowledged - lsnValue(left)));
 }
 
 async function once(event: Event, stack: BenchStack, clients: number): Promise<Outcome> {

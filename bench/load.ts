@@ -1,5 +1,6 @@
 /** Clients that write all the time and remember what the database has acknowledged. */
 import pg from "pg";
+import { lsnValue } from "../scripts/lib/restoreTarget.ts";
 import { Pauses } from "./pauses.ts";
 
 export interface WriteReport {
@@ -13,12 +14,6 @@ export interface WriteReport {
   readonly longestPauseAtMs: number;
   /** Position in the WAL of the last row that was acknowledged before that pause. */
   readonly lsnBeforePause: bigint;
-}
-
-/** A position in the WAL as PostgreSQL writes it (`16/B374D848`), in bytes. */
-export function parseLsn(text: string): bigint {
-  const [high = "0", low = "0"] = text.split("/");
-  return (BigInt(`0x${high}`) << 32n) + BigInt(`0x${low}`);
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -82,7 +77,7 @@ export class WriteLoad {
           `INSERT INTO ${this.#table} (client, n) VALUES ($1, $2) RETURNING pg_current_wal_insert_lsn()::text AS lsn`,
           [client, n],
         );
-        this.#acknowledge(client, n, parseLsn(rows[0]?.lsn ?? "0/0"));
+        this.#acknowledge(client, n, lsnValue(rows[0]?.lsn ?? "0/0"));
         n++;
       } catch (error) {
         const message = error instanceof Error ? error.message : String(error);

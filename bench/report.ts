@@ -20,7 +20,7 @@ export interface Group {
 /** Figures of one unit, to be seen side by side. */
 export interface Panel {
   readonly title: string;
-  readonly unit: "s" | "ms" | "transactions/s" | "rows/s" | "connections" | "queries";
+  readonly unit: "s" | "ms" | "transactions/s" | "rows/s" | "MB/s" | "connections" | "queries";
   /** A limit that was promised, in the panel's unit. */
   readonly limit?: number;
   readonly groups: readonly Group[];

@@ -44,7 +44,12 @@ export interface StepMetadata {
 const VOLUME = "docker:index/volume:Volume";
 /** Volumes that are written anew whenever they are needed: configuration, sockets. */
 const REWRITTEN = /-(config|run)$/;
-const STATEFUL = new Set(["random:index/randomId:RandomId", "aws:rds/instance:Instance", "aws:kms/key:Key"]);
+const STATEFUL = new Set([
+  "random:index/randomId:RandomId",
+  "aws:rds/instance:Instance",
+  "aws:kms/key:Key",
+  "aws:backup/vault:Vault",
+]);
 const SECRET = "aws:secretsmanager/secret:Secret";
 const PASSWORD = "random:index/randomPassword:RandomPassword";
 

@@ -1,4 +1,5 @@
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
+import { valuesForBackups } from "../lib/awsBackups.ts";
 import { currentPrimary, superuserSql } from "../lib/cluster.ts";
 import {
   type Backup,
@@ -21,7 +22,7 @@ export async function backup(flags: { stack: string; type: string; json?: boolea
   if (!TYPES.some((type) => type === flags.type)) {
     throw new UserError(`there is no backup type ${flags.type}`, `use one of ${TYPES.join(", ")}`);
   }
-  const { backupContainer } = await stackValues(await openStack(flags.stack));
+  const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backup");
   const newest = await step("backup", async (progress) => {
     try {
       await backupNow(backupContainer, flags.type, (line) => {
@@ -49,7 +50,7 @@ export async function backup(flags: { stack: string; type: string; json?: boolea
 
 /** `backups`: every backup there is, with size, time and range of WAL. */
 export async function backups(flags: { stack: string; json?: boolean }): Promise<void> {
-  const { backupContainer } = await stackValues(await openStack(flags.stack));
+  const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backups");
   const list = await listBackups(backupContainer);
   if (flags.json) {
     printJson(list);

@@ -84,6 +84,14 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
     measure: async (runs, quick) =>
       (await import("../../bench/moves.ts")).benchMoves({ runs, messages: quick ? 5000 : 50_000, onProgress: note }),
   },
+  backup: {
+    runs: 5,
+    measure: async (runs, quick) =>
+      (await import("../../bench/backup.ts")).benchBackup({
+        ...{ runs, scale: quick ? 5 : 100, seconds: quick ? 5 : 30 },
+        onProgress: note,
+      }),
+  },
   partitions: {
     runs: 1,
     measure: async (runs, quick) =>

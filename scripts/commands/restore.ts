@@ -1,6 +1,7 @@
 import { dataVolumeName } from "../../components/docker/names.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { valuesForBackups } from "../lib/awsBackups.ts";
 import { confirm } from "../lib/ask.ts";
 import { currentPrimary, settle, superuserSql } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
@@ -12,7 +13,7 @@ import { note, step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { type RecoveryNode, reasons, runRecoveryNode } from "../lib/recoveryNode.ts";
 import { restoreArguments } from "../lib/restoreTarget.ts";
-import { openStack, stackValues } from "../lib/stack.ts";
+import { openStack } from "../lib/stack.ts";
 import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 
 export interface RestoreFlags {
@@ -86,8 +87,8 @@ export async function restore(flags: RestoreFlags): Promise<void> {
   try {
     refuseDuringMove(flags.stack);
     const stack = await openStack(flags.stack);
+    const values = await valuesForBackups(stack, "restore", flags.to);
     const { refresh } = await reconcile(stack);
-    const values = await stackValues(stack);
     // The first server makes the database in every stage; the others copy it.
     const [node] = values.nodes;
     if (!node) throw new Error("the stack has no server");

@@ -45,6 +45,8 @@ export interface AwsConfig {
    * `down --delete-data` sets it to false.
    */
   readonly keepData: boolean;
+  /** `cgraph:backupCopyRegion`: a snapshot a day is copied there; default: none. */
+  readonly backupCopyRegion: string | undefined;
   /** `cgraph:cacheEngine`: valkey (default) or redis. */
   readonly cacheEngine: "valkey" | "redis";
 }
@@ -65,6 +67,7 @@ export const AWS_KEYS = [
   "poolerImage",
   "accessHost",
   "keepData",
+  "backupCopyRegion",
   "cacheEngine",
 ] as const;
 
@@ -122,6 +125,10 @@ export function checkAwsStackName(stack: string): void {
 export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConfig {
   const region = source("region") ?? "us-east-1";
   if (!REGIONS.includes(region)) throw wrong("region", region, `a region of RDS: ${REGIONS.join(", ")}`);
+  const backupCopyRegion = source("backupCopyRegion");
+  if (backupCopyRegion !== undefined && (!REGIONS.includes(backupCopyRegion) || backupCopyRegion === region)) {
+    throw wrong("backupCopyRegion", backupCopyRegion, `another region than ${region}: ${REGIONS.join(", ")}`);
+  }
   const instanceClass = source("instanceClass");
   if (instanceClass !== undefined) classNamed(instanceClass, RDS_CLASSES);
   const vpcId = matching(source, "vpcId", /^vpc-[0-9a-f]+$/, "the id of a VPC, vpc-…");
@@ -153,6 +160,7 @@ export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConf
     poolerImage: source("poolerImage"),
     accessHost: flag(source, "accessHost", true),
     keepData: flag(source, "keepData", true),
+    backupCopyRegion,
     cacheEngine: oneOf(source, "cacheEngine", ["valkey", "redis"] as const, "valkey"),
   };
 }

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { accessHost, accessHostName } from "../../components/aws/accessHost.ts";
 import { AwsSite } from "../../components/aws/AwsSite.ts";
+import { backupCopies } from "../../components/aws/backupCopies.ts";
 import { DatabasePlace } from "../../components/aws/DatabasePlace.ts";
 import { imageRepository } from "../../components/aws/imageRepository.ts";
 import type { RdsServer } from "../../components/aws/rdsInstance.ts";
@@ -66,6 +67,12 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
   );
   const replicas = new ReadReplicaSet("replicas", { ...common, source: primary.server, nodes: others }, inRegion);
   const servers = [primary.server, ...replicas.servers];
+  if (aws.backupCopyRegion !== undefined) {
+    backupCopies({
+      ...{ site, region: aws.backupCopyRegion, retentionDays: config.backups.retentionDays },
+      primaryArn: primary.server.instance.arn,
+    });
+  }
   site.network.serviceEndpoints(aws.region, endpointsOf(plan));
   if (plan.accessHost) accessHost(site);
   const pool = plan.pool ? makePool(plan.pool, { site, credentials, servers }) : undefined;

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { listLabelled } from "../../scripts/lib/docker.ts";
 import { ROOT } from "../../scripts/lib/paths.ts";
 import type { Backup, Verification } from "../../scripts/lib/pgbackrest.ts";
@@ -12,6 +12,8 @@ import { eventually } from "../support/eventually.ts";
 
 /** One stack at stage 1 and then at stage 2: each part stands on the one before. */
 const stack = uniqueStack();
+// Several restores each: seconds, and minutes where two other files have the processors.
+vi.setConfig({ testTimeout: 600_000 });
 let url: string;
 
 async function query<T extends pg.QueryResultRow>(sql: string): Promise<T[]> {

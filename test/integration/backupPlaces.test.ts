@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { docker } from "../../scripts/lib/docker.ts";
 import type { Backup, Verification } from "../../scripts/lib/pgbackrest.ts";
 import { SMALL, cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
@@ -9,6 +9,7 @@ import { type S3Server, startS3 } from "../support/s3.ts";
 const reason = await installMoto();
 const WHY_NOT = reason === undefined ? "" : `: ${reason}`;
 const stack = uniqueStack();
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 const BUCKET = "cgraph-test-backups";
 const SECRET = "a-secret-that-is-nobodys";
 let s3: S3Server;

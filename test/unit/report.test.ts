@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { gridStep } from "../../bench/chart.ts";
-import { parseLsn } from "../../bench/load.ts";
+import { lsnValue } from "../../scripts/lib/restoreTarget.ts";
 import { type Report, reportSvg, reportTable } from "../../bench/report.ts";
 
 const report: Report = {
@@ -49,7 +49,7 @@ describe("a benchmark's report", () => {
   });
 
   it("reads positions in the WAL", () => {
-    expect(parseLsn("0/0")).toBe(0n);
-    expect(parseLsn("16/B374D848")).toBe((0x16n << 32n) + 0xb374d848n);
+    expect(lsnValue("0/0")).toBe(0n);
+    expect(lsnValue("16/B374D848")).toBe((0x16n << 32n) + 0xb374d848n);
   });
 });
