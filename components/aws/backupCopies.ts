@@ -2,7 +2,7 @@ import * as backup from "@pulumi/aws/backup/index.js";
 import * as iam from "@pulumi/aws/iam/index.js";
 import * as kms from "@pulumi/aws/kms/index.js";
 import { Provider, type ProviderArgs } from "@pulumi/aws/provider.js";
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import type { AwsSite } from "./AwsSite.ts";
 import { awsName } from "./names.ts";
 import { assumedBy } from "./policies.ts";
