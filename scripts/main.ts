@@ -201,7 +201,10 @@ command("restore", "Restore into a new volume, then swap; the old volume is kept
     "--to <target>",
     "a time with its zone (2026-11-22T14:05:00Z), a position in WAL (0/3000148), the name of a restore point or a backup, or latest",
   )
-  .option("--timeline <n>", "end on this timeline, such as the one that another restore has left; default: the newest")
+  .option(
+    "--timeline <n>",
+    "end on this timeline; default: that of the time or the restore point, otherwise the newest",
+  )
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/restore.ts")).restore));
 
@@ -254,7 +257,9 @@ command("test [files...]", "Set up, then format, lint, types and all tests", { s
   .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/test.ts")).test));
 
-command("bench <what>", "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, monitoring", { stack: false })
+command("bench <what>", "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, monitoring", {
+  stack: false,
+})
   .option("--runs <n>", "runs of each; default: as many as the results take")
   .option("--disk <disk>", "tuning: bare, gp3 or both", "both")
   .option("--quick", "a small run that only shows that it works")

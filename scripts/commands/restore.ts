@@ -7,12 +7,12 @@ import { currentPrimary, settle, superuserSql } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
 import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
-import { archivedTimeline, listBackups, listPoints } from "../lib/pgbackrest.ts";
+import { archivedTimelines, listBackups, listPoints, timelineHistory } from "../lib/pgbackrest.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note, step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { type RecoveryNode, reasons, runRecoveryNode } from "../lib/recoveryNode.ts";
-import { restoreArguments } from "../lib/restoreTarget.ts";
+import { restoreArguments, timelineFor } from "../lib/restoreTarget.ts";
 import { openStack } from "../lib/stack.ts";
 import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 
@@ -20,7 +20,7 @@ export interface RestoreFlags {
   readonly stack: string;
   /** `latest`, a time (ISO 8601), a position in WAL, a restore point's or a backup's name. */
   readonly to: string;
-  /** The timeline to end on; default: the newest, or a restore point's own. */
+  /** The timeline to end on; default: that of the time or the restore point, otherwise the newest. */
   readonly timeline?: string;
   readonly yes?: boolean;
   readonly json?: boolean;
@@ -61,8 +61,9 @@ async function planRestore(
   currentLsn: string | undefined,
 ): Promise<string[]> {
   const [backups, points] = await Promise.all([listBackups(container), listPoints(container)]);
-  const wanted = timeline ?? points.find(({ name }) => name === to)?.timeline;
-  const found = await archivedTimeline(container, wanted === undefined ? undefined : Number(wanted));
+  const archive = await archivedTimelines(container);
+  const wanted = timeline === undefined ? timelineFor(to, points, archive.timelines) : Number(timeline);
+  const found = await timelineHistory(container, archive, wanted);
   return restoreArguments(to, { backups, points, timeline: found, currentLsn, now: Date.now() });
 }
 

@@ -58,7 +58,7 @@ export function explainRepository(words: string): UserError | undefined {
   if (/No space left on device/.test(words)) {
     return new UserError(
       "there is no room left for backups and WAL",
-      "see docs/runbooks/backup-volume-full.md; the database goes on meanwhile",
+      "see docs/runbooks/disk-full.md; the database goes on meanwhile",
       EXIT.failed,
     );
   }
@@ -120,23 +120,49 @@ export async function listBackups(container: string): Promise<Backup[]> {
   }));
 }
 
-/** A timeline that the archive has WAL of, with its history; default: the newest. Throws a UserError where there is none. */
-export async function archivedTimeline(container: string, id?: number): Promise<Timeline> {
-  const archive = `archive/${STANZA}/${(await info(container))?.archive.at(-1)?.id ?? "none"}`;
-  const names = Object.keys(JSON.parse(await pgbackrest(container, ["repo-ls", "--output=json", archive])) as object);
-  const ids = new Set(names.filter((name) => /^[0-9A-F]{8}/.test(name)).map(timelineOfWal));
-  const wanted = id ?? Math.max(...ids);
-  if (!ids.has(wanted)) {
+/** A timeline that the archive has WAL of. */
+export interface ArchivedTimeline {
+  readonly id: number;
+  /** When it began, milliseconds since 1970; of the first: always. */
+  readonly since: number;
+}
+
+interface Archive {
+  readonly path: string;
+  readonly timelines: readonly ArchivedTimeline[];
+}
+
+/** Every timeline in the archive, oldest first. A restore or a failover writes a history file when it begins one. */
+export async function archivedTimelines(container: string): Promise<Archive> {
+  const path = `archive/${STANZA}/${(await info(container))?.archive.at(-1)?.id ?? "none"}`;
+  const listed = JSON.parse(await pgbackrest(container, ["repo-ls", "--output=json", path])) as Readonly<
+    Record<string, { readonly time?: number }>
+  >;
+  const ids = new Set(
+    Object.keys(listed)
+      .filter((name) => /^[0-9A-F]{8}/.test(name))
+      .map(timelineOfWal),
+  );
+  const timelines = [...ids].map((id) => ({ id, since: (listed[historyFile(id)]?.time ?? 0) * 1000 }));
+  return { path, timelines: timelines.sort((one, other) => one.id - other.id) };
+}
+
+const historyFile = (id: number): string => `${id.toString(16).toUpperCase().padStart(8, "0")}.history`;
+
+/** One of them with its history. Throws a UserError where the archive has no WAL of it. */
+export async function timelineHistory(container: string, { path, timelines }: Archive, id: number): Promise<Timeline> {
+  const found = timelines.find((one) => one.id === id);
+  if (!found) {
+    const there = timelines.map((one) => one.id).join(", ");
     throw new UserError(
-      `the archive has no WAL of timeline ${id ?? "1"}`,
-      ids.size === 0 ? "see ./cgraph-db logs pg0" : `it has ${[...ids].sort((a, b) => a - b).join(", ")}`,
+      `the archive has no WAL of timeline ${id}`,
+      there === "" ? "see ./cgraph-db logs pg0" : `it has ${there}`,
       EXIT.failed,
     );
   }
-  const file = `${wanted.toString(16).toUpperCase().padStart(8, "0")}.history`;
   // The first one has none.
-  const text = names.includes(file) ? await pgbackrest(container, ["repo-get", `${archive}/${file}`]) : "";
-  return { id: wanted, history: parseHistory(text) };
+  const text = found.since === 0 ? "" : await pgbackrest(container, ["repo-get", `${path}/${historyFile(id)}`]);
+  return { id, history: parseHistory(text) };
 }
 
 /** A moment with a name. */

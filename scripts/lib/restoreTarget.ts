@@ -56,6 +56,21 @@ function parseTime(to: string): { time: number; text: string } | undefined {
   return { time: time.getTime(), text: `${time.toISOString().slice(0, 19).replace("T", " ")}${fraction}+00` };
 }
 
+/**
+ * The timeline that a target lies on: a restore point's own; at a time, the one that was the newest then, so that the
+ * database comes back as it was at that moment, whatever was restored since; otherwise the newest.
+ */
+export function timelineFor(
+  to: string,
+  points: readonly RestorePoint[],
+  timelines: readonly { readonly id: number; readonly since: number }[],
+): number {
+  const point = points.find(({ name }) => name === to);
+  if (point) return point.timeline;
+  const time = parseTime(to)?.time ?? Number.POSITIVE_INFINITY;
+  return timelines.filter(({ since }) => since <= time).at(-1)?.id ?? 1;
+}
+
 /** Until which a restore replays, for `pgbackrest restore`, and which backups it can begin with. */
 interface Target {
   readonly args: readonly string[];

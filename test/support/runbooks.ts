@@ -98,7 +98,6 @@ export const NOT_RUN: readonly NotRun[] = [
     command: "./cgraph-db import --stack next ",
     reason: "tried in test/integration/import.test.ts, with a source in use",
   },
-  { command: "./cgraph-db backup verify", reason: "the command is not in this version yet" },
 ];
 
 export const notRun = (text: string): NotRun | undefined => NOT_RUN.find(({ command }) => text.startsWith(command));

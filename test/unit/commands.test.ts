@@ -8,7 +8,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { lockStack, processStart } from "../../scripts/lib/lock.ts";
 import { stackFolder } from "../../scripts/lib/paths.ts";
 import type { Backup } from "../../scripts/lib/pgbackrest.ts";
-import { type RestoreSources, lsnValue, parseHistory, restoreArguments } from "../../scripts/lib/restoreTarget.ts";
+import {
+  type RestoreSources,
+  lsnValue,
+  parseHistory,
+  restoreArguments,
+  timelineFor,
+} from "../../scripts/lib/restoreTarget.ts";
 import { bytes, table } from "../../scripts/lib/print.ts";
 import { pipe, run } from "../../scripts/lib/run.ts";
 import { checkStackName } from "../../scripts/lib/stackFiles.ts";
@@ -187,6 +193,20 @@ describe("the target of a restore", () => {
       "--target-timeline=2",
     ]);
     expect(told("2026-01-02T13:00:00Z", { backups })[0]).toBe("--set=20260102-000000F");
+  });
+
+  it("means the timeline of its moment, and a position the newest", () => {
+    const began = (text: string): number => Date.parse(text);
+    const timelines = [
+      { id: 1, since: 0 },
+      { id: 2, since: began("2026-01-02T12:00:00Z") },
+      { id: 3, since: began("2026-01-02T13:00:00Z") },
+    ];
+    const of = (to: string): number => timelineFor(to, sources.points, timelines);
+    expect([of("2026-01-02T11:59:59Z"), of("2026-01-02T12:00:00Z"), of("2026-01-02T14:00:00+01:00")]).toEqual([
+      1, 2, 3,
+    ]);
+    expect([of("before-import"), of("0/9000000"), of("latest")]).toEqual([1, 3, 3]);
   });
 
   it("reads a timeline's history as PostgreSQL writes it", () => {
