@@ -55,7 +55,7 @@ export function explainRepository(words: string): UserError | undefined {
       EXIT.failed,
     );
   }
-  if (/No space left on device/.test(words)) {
+  if (/No space left on device|no room left/.test(words)) {
     return new UserError(
       "there is no room left for backups and WAL",
       "see docs/runbooks/disk-full.md; the database goes on meanwhile",
