@@ -13,15 +13,17 @@ export function backupDrills(on: Drilled): Drill[] {
     await figures();
   };
   const archive = `${REPOSITORY}/archive/cgraph/*-1`;
-  const verified = (days: number) => async () => {
-    const at = new Date(Date.now() - days * DAY_MS).toISOString();
-    const file = `${REPOSITORY}/cgraph/verified.json`;
-    await on.shell(
-      "backup",
-      `mkdir -p ${REPOSITORY}/cgraph && echo '${JSON.stringify({ ok: true, at, lastGoodAt: at })}' >${file}`,
-    );
-    await figures();
-  };
+  const verified =
+    (days: number, ok = true) =>
+    async () => {
+      const at = new Date(Date.now() - days * DAY_MS).toISOString();
+      const file = `${REPOSITORY}/cgraph/verified.json`;
+      await on.shell(
+        "backup",
+        `mkdir -p ${REPOSITORY}/cgraph && echo '${JSON.stringify({ ok, at, lastGoodAt: at })}' >${file}`,
+      );
+      await figures();
+    };
   return [
     {
       alerts: ["archiving_behind"],
@@ -45,6 +47,12 @@ export function backupDrills(on: Drilled): Drill[] {
     {
       alerts: ["backup_unverified"],
       causes: { warning: verified(8), critical: verified(15) },
+      end: verified(0),
+    },
+    {
+      alerts: ["backup_damaged"],
+      quick: "critical",
+      causes: { critical: verified(0, false) },
       end: verified(0),
     },
   ];
