@@ -36,14 +36,19 @@ async function certificate(name: string): Promise<{ key: string; cert: string }>
   }
 }
 
+/** The host as containers reach it: its address on Docker's own bridge. Older engines tell the network alone. */
+async function hostAddress(): Promise<string> {
+  const format = "{{range .IPAM.Config}}{{.Gateway}} {{.Subnet}}{{end}}";
+  const [gateway, subnet = ""] = (await docker(["network", "inspect", "bridge", "--format", format])).split(" ");
+  return gateway || subnet.replace(/\.\d+\/.*$/s, ".1");
+}
+
 /** Starts it with empty buckets, on the address of the host that containers reach. */
 export async function startS3(buckets: readonly string[]): Promise<S3Server> {
   const moto = await startMoto();
   const url = moto.env["AWS_ENDPOINT_URL"] ?? "";
   for (const bucket of buckets) await fetch(`${url}/${bucket}`, { method: "PUT" });
-  const address = (
-    await docker(["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
-  ).trim();
+  const address = await hostAddress();
   const { key, cert } = await certificate(address);
   const target = new URL(url);
   let failing = false;
