@@ -17,6 +17,7 @@ import { machineDrills } from "../support/alertDrills/machines.ts";
 import { serverDrills } from "../support/alertDrills/servers.ts";
 import { currentValues, reseed } from "../support/chat.ts";
 import { cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { hostAddress } from "../support/hostAddress.ts";
 import { type Mail, type MailReceiver, mailReceiver } from "../support/mailReceiver.ts";
 import { ruleTests } from "../support/ruleCases.ts";
 import { eventually } from "../support/eventually.ts";
@@ -53,11 +54,9 @@ let mailbox: MailReceiver;
 let urls: Record<string, string> = {};
 
 beforeAll(async () => {
-  const gateway = (
-    await docker(["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
-  ).trim();
-  receiver = await alertReceiver(gateway);
-  mailbox = await mailReceiver(gateway);
+  const address = await hostAddress();
+  receiver = await alertReceiver(address);
+  mailbox = await mailReceiver(address);
   await setConfig(stack, {
     stage: "3",
     replicas: "2",

@@ -5,8 +5,8 @@ import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { docker } from "../../scripts/lib/docker.ts";
 import { run } from "../../scripts/lib/run.ts";
+import { hostAddress } from "./hostAddress.ts";
 import { startMoto } from "./moto.ts";
 
 export interface S3Server {
@@ -34,13 +34,6 @@ async function certificate(name: string): Promise<{ key: string; cert: string }>
   } finally {
     rmSync(folder, { recursive: true });
   }
-}
-
-/** The host as containers reach it: its address on Docker's own bridge. Older engines tell the network alone. */
-async function hostAddress(): Promise<string> {
-  const format = "{{range .IPAM.Config}}{{.Gateway}} {{.Subnet}}{{end}}";
-  const [gateway, subnet = ""] = (await docker(["network", "inspect", "bridge", "--format", format])).split(" ");
-  return gateway || subnet.replace(/\.\d+\/.*$/s, ".1");
 }
 
 /** Starts it with empty buckets, on the address of the host that containers reach. */
