@@ -35,7 +35,7 @@ const elsewhere = new Set(pages.flatMap((page) => ownOf(page).map(({ text }) => 
 const done = new Set<string>();
 
 beforeAll(async () => {
-  await setConfig(stack, { maxConnections: "60", cacheMemoryMiB: "64", port: String(await freePort()) });
+  await setConfig(stack, { maxConnections: "100", cacheMemoryMiB: "64", port: String(await freePort()) });
   await cgraphOk("up", "--stack", stack, "--stage", "1", "--no-install");
   await cgraphOk("schema", "apply", "--stack", stack);
 });

@@ -44,6 +44,8 @@ export async function session(stack: string): Promise<{ client: pg.Client; pid: 
   const client = new pg.Client({ connectionString: DATABASE_OWNER_URL, application_name: "cgraph-runbook" });
   client.on("error", () => undefined);
   await client.connect();
+  // However slow the machine is: it stays until a page ends it.
+  await client.query("SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0");
   const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
   return { client, pid: rows[0]?.pid ?? 0 };
 }
@@ -134,16 +136,18 @@ export const SITUATIONS: Readonly<Record<string, Prepare>> = {
   "lock-contention.md": async (stack) => {
     const [root, waiting] = [await session(stack), await session(stack)];
     const sql = "UPDATE users SET username = username";
+    await root.client.query(
+      "INSERT INTO users (username, email) VALUES ('eve', 'eve@example.com') ON CONFLICT DO NOTHING",
+    );
     await root.client.query("BEGIN");
     await root.client.query(sql);
-    await waiting.client.query("SET lock_timeout = 0");
     const done = waiting.client.query(sql);
     return {
       words: { PID: String(root.pid) },
       prints: { "./cgraph-db inspect locks": new RegExp(`\\b${root.pid}\\b[^]*\\b${waiting.pid}\\b`) },
       // It goes on as soon as the root of the tree has let go.
       end: async () => {
-        expect((await done).rowCount).toBe(1);
+        expect((await done).rowCount).toBeGreaterThan(0);
         await waiting.client.end();
       },
     };
