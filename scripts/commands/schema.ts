@@ -37,6 +37,8 @@ async function asOwner(stack: string, values: AnyStackValues, work: (client: Cli
   const { default: pg } = await import("pg");
   const { DATABASE_OWNER_URL } = await environment(stack, values);
   const client = new pg.Client({ connectionString: DATABASE_OWNER_URL, application_name: APPLICATION });
+  // A connection that breaks is told by the statement that it breaks.
+  client.on("error", () => undefined);
   try {
     await client.connect();
     await work(client);
