@@ -82,6 +82,8 @@ export async function subscribe(tools: Tools): Promise<void> {
 
 interface Lag {
   readonly bytes: number;
+  /** Place in the source's WAL up to which the target has everything. */
+  readonly confirmed: string;
   readonly active: boolean;
   readonly lost: boolean;
 }
@@ -89,23 +91,20 @@ interface Lag {
 const lag = async (tools: Tools, until = "pg_current_wal_lsn()"): Promise<Lag> => {
   const text =
     await tools.onSource(`SELECT json_build_object('bytes', greatest(pg_wal_lsn_diff(${until}, confirmed_flush_lsn), 0),
-    'active', active, 'lost', coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false)) FROM pg_replication_slots s WHERE slot_name = '${tools.name}'`);
-  if (text === "") return { bytes: 0, active: false, lost: true };
+    'confirmed', confirmed_flush_lsn, 'active', active, 'lost', coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false)) FROM pg_replication_slots s WHERE slot_name = '${tools.name}'`);
+  if (text === "") return { bytes: 0, confirmed: "", active: false, lost: true };
   return JSON.parse(text) as Lag;
 };
 
-/** Errors of the target's worker, with the server's own last words. */
-async function failures(tools: Tools, words: () => Promise<string>): Promise<void> {
-  const count = await tools.onTarget(
-    `SELECT coalesce(sum(apply_error_count), 0) FROM pg_stat_subscription_stats WHERE subname = '${tools.name}'`,
+/** So many errors of the target's worker without a step forward are no broken connection, after which it goes on by itself. */
+const MOST_ERRORS = 3;
+
+const errorCount = async (tools: Tools): Promise<number> =>
+  Number(
+    await tools.onTarget(
+      `SELECT coalesce(sum(apply_error_count), 0) FROM pg_stat_subscription_stats WHERE subname = '${tools.name}'`,
+    ),
   );
-  if (count === "0") return;
-  throw new UserError(
-    `the stack's server cannot apply a change of the source: ${await words()}`,
-    "was a table changed on the source? Take the import back (./cgraph-db import --rollback) and begin anew",
-    EXIT.failed,
-  );
-}
 
 /** Waits until the target has all changes up to a place in the source's WAL (default: nearly up to now). */
 export async function awaitStream(
@@ -116,6 +115,7 @@ export async function awaitStream(
 ): Promise<void> {
   let quiet = Date.now();
   let last = { at: Date.now(), bytes: -1 };
+  let stuck = { confirmed: "", errors: 0 };
   for (let round = 0; ; round++) {
     const now = await lag(tools, until === undefined ? undefined : `'${until}'::pg_lsn`);
     if (now.lost) {
@@ -130,7 +130,18 @@ export async function awaitStream(
     const rate = last.bytes < 0 ? 0 : (last.bytes - now.bytes) / seconds;
     progress.detail(`${bytes(now.bytes)} behind${rate > 0 ? `, ${Math.ceil(now.bytes / rate)} s left` : ""}`);
     if (now.active) quiet = Date.now();
-    if (round % 10 === 9) await failures(tools, words);
+    if (round % 10 === 9) {
+      const errors = await errorCount(tools);
+      if (now.confirmed !== stuck.confirmed) stuck = { confirmed: now.confirmed, errors };
+      // The server's own words say which change it was.
+      if (errors - stuck.errors >= MOST_ERRORS) {
+        throw new UserError(
+          `the stack's server cannot apply a change of the source: ${await words()}`,
+          "was a table changed on the source? Take the import back (./cgraph-db import --rollback) and begin anew",
+          EXIT.failed,
+        );
+      }
+    }
     // The server may have started anew: the relay was in its old network.
     if (Date.now() - quiet > 10_000) {
       await tools.relay();

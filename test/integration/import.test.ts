@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ChatLoad, NO_DIFFERENCE } from "../../bench/chatLoad.ts";
 import { schemaFiles } from "../../scripts/commands/schema.ts";
 import { superuserSql } from "../../scripts/lib/cluster.ts";
+import { docker } from "../../scripts/lib/docker.ts";
 import { ROOT, stackFolder } from "../../scripts/lib/paths.ts";
 import { run } from "../../scripts/lib/run.ts";
 import { openJournal } from "../../scripts/migrate/journal.ts";
@@ -258,6 +259,9 @@ describe.runIf(HAS_SOURCE)("import", () => {
     await emptyStack();
     await onTarget(`CREATE DATABASE old OWNER cgraph_owner`);
     await onTarget("ALTER ROLE cgraph_owner REPLICATION");
+    const hba = await onTarget("SHOW hba_file");
+    await docker(["exec", container, "sh", "-c", `echo 'hostssl old cgraph_owner all scram-sha-256' >>${hba}`]);
+    await onTarget("SELECT pg_reload_conf()");
     const url = new URL(env["DATABASE_OWNER_URL"] ?? "");
     expect(url.searchParams.get("sslmode")).toBe("verify-full");
     url.pathname = "old";
