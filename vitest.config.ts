@@ -25,8 +25,8 @@ export default defineConfig({
           include: ["test/integration/**/*.test.ts"],
           // Each starts servers of its own: two at a time suit two cores, beside the one that waits.
           maxWorkers: 3,
-          testTimeout: 180_000,
-          hookTimeout: 300_000,
+          testTimeout: 400_000,
+          hookTimeout: 600_000,
         },
       },
     ],
