@@ -23,6 +23,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          globalSetup: "./test/support/leftovers.ts",
           // Each starts servers of its own: two at a time suit two cores, beside the one that waits.
           maxWorkers: 3,
           testTimeout: 400_000,

@@ -49,6 +49,8 @@ export interface ChatOptions {
   readonly oldMessages: number;
   /** Where a client reads; default: where it writes. */
   readonly readUrl?: string;
+  /** Writes a second of all clients together; default: as many as they can, which takes what CPUs there are. */
+  readonly perSecond?: number;
 }
 
 /**
@@ -119,9 +121,16 @@ export class ChatLoad {
       return (connections[url] = made);
     };
     const readUrl = this.#options.readUrl ?? this.#url;
+    const { clients, perSecond } = this.#options;
+    const everyMs = perSecond === undefined ? 0 : (clients * 1000) / perSecond;
+    // Spread over the interval. What a pause kept from being written is not made up for.
+    let due = performance.now() + (everyMs * client.number) / clients;
     // The same for every try, so that a second one finds what the first one stored.
     let at = new Date();
     while (!this.#stopped) {
+      const early = due - performance.now();
+      if (early > 0) await sleep(early);
+      due = Math.max(due, performance.now() - everyMs) + everyMs;
       const n = client.inserted + 1;
       const old = this.#pick(client);
       try {

@@ -17,6 +17,12 @@ export interface MovesOptions {
 }
 
 const CLIENTS = 20;
+/** What the clients ask for: a database that has room left, as one in use does, and a machine without any. */
+const LOADS = [
+  { name: "100 writes a second", perSecond: 100 },
+  { name: "all they can", perSecond: undefined },
+] as const;
+type Load = (typeof LOADS)[number];
 /** The moves, with the longest pause that is promised for each. */
 const MOVES = [
   { from: 1, to: 2, limitMs: 2000 },
@@ -25,6 +31,7 @@ const MOVES = [
 
 interface Outcome {
   readonly to: number;
+  readonly load: Load["name"];
   readonly seconds: number;
   readonly foretoldMs: number;
   readonly longestPauseMs: number;
@@ -41,13 +48,17 @@ function stepOf(pause: Pause, steps: readonly JournalStep[]): string {
   return began.at(-1)?.id ?? "before";
 }
 
-async function once(stack: BenchStack, to: number, messages: number): Promise<Outcome> {
+async function once(stack: BenchStack, to: number, messages: number, asked: Load): Promise<Outcome> {
   const args = ["--stack", stack.name, "--stage", String(to), "--json"];
   const planned = (JSON.parse(await cgraphOk("migrate", ...args, "--dry-run")) as { steps: PlannedStep[] }).steps;
   const values = await stackValues(await openStack(stack.name));
   const { DATABASE_URL = "" } = await environment(stack.name, values);
-  const load = new ChatLoad(DATABASE_URL, { clients: CLIENTS, oldMessages: messages }).start();
-  if (!(await load.progress(500, 60_000))) throw new Error("writes do not begin");
+  const { perSecond } = asked;
+  const load = new ChatLoad(DATABASE_URL, {
+    ...{ clients: CLIENTS, oldMessages: messages },
+    ...(perSecond && { perSecond }),
+  }).start();
+  if (!(await load.progress(300, 60_000))) throw new Error("writes do not begin");
   load.mark();
   const began = performance.now();
   const { steps } = JSON.parse(await cgraphOk("migrate", ...args, "--yes")) as { steps: JournalStep[] };
@@ -60,34 +71,36 @@ async function once(stack: BenchStack, to: number, messages: number): Promise<Ou
   }
   const { pauses, longestPauseMs, ...clients } = report;
   return {
-    ...{ to, seconds, longestPauseMs, clients, distribution: distribution(pauses) },
+    ...{ to, load: asked.name, seconds, longestPauseMs, clients, distribution: distribution(pauses) },
     foretoldMs: Math.max(...planned.map(({ pause }) => pause?.seconds ?? 0)) * 1000,
     pauses: pauses.map((pause) => ({ step: stepOf(pause, steps), ms: pause.ms })),
   };
 }
 
-/** Each run makes a stage 1, fills it, and moves it to stage 2 and on to stage 3. */
+/** Each run makes a stage 1 for each load, fills it, and moves it to stage 2 and on to stage 3. */
 export async function benchMoves({ runs, messages, onProgress }: MovesOptions): Promise<Report> {
   const outcomes: Outcome[] = [];
   for (let round = 1; round <= runs; round++) {
-    await withStack({ stage: 1 }, async (stack) => {
-      await cgraphOk("schema", "apply", "--stack", stack.name);
-      for (const { from, to } of MOVES) {
-        // Each move begins with rows that nobody has changed or deleted yet.
-        await asOwner(stack, (owner) => owner.query("TRUNCATE messages, conversations, users CASCADE"));
-        await asOwner(stack, (owner) => owner.query(ChatLoad.seedSql(messages)));
-        const outcome = await once(stack, to, messages);
-        outcomes.push(outcome);
-        onProgress(
-          `round ${round}, ${from} to ${to}: ${outcome.seconds.toFixed(0)} s, writes paused ${outcome.longestPauseMs} ms ` +
-            `at the longest (foretold ${outcome.foretoldMs} ms), ${outcome.clients.errors} errors; ` +
-            `pauses of ${outcome.distribution}`,
-        );
-      }
-    });
+    for (const load of LOADS) {
+      await withStack({ stage: 1 }, async (stack) => {
+        await cgraphOk("schema", "apply", "--stack", stack.name);
+        for (const { from, to } of MOVES) {
+          // Each move begins with rows that nobody has changed or deleted yet.
+          await asOwner(stack, (owner) => owner.query("TRUNCATE messages, conversations, users CASCADE"));
+          await asOwner(stack, (owner) => owner.query(ChatLoad.seedSql(messages)));
+          const outcome = await once(stack, to, messages, load);
+          outcomes.push(outcome);
+          onProgress(
+            `round ${round}, ${load.name}, ${from} to ${to}: ${outcome.seconds.toFixed(0)} s, writes paused ` +
+              `${outcome.longestPauseMs} ms at the longest (foretold ${outcome.foretoldMs} ms), ` +
+              `${outcome.clients.errors} errors; pauses of ${outcome.distribution}`,
+          );
+        }
+      });
+    }
   }
-  const values = (to: number, figure: "longestPauseMs" | "foretoldMs"): number[] =>
-    outcomes.filter((outcome) => outcome.to === to).map((outcome) => outcome[figure]);
+  const values = (to: number, load: Load, figure: "longestPauseMs" | "foretoldMs"): number[] =>
+    outcomes.filter((outcome) => outcome.to === to && outcome.load === load.name).map((outcome) => outcome[figure]);
   return {
     name: "moves",
     title: "Moving from stage to stage, in use",
@@ -101,15 +114,13 @@ export async function benchMoves({ runs, messages, onProgress }: MovesOptions): 
       title: `${from} to ${to}: longest time without a write, milliseconds`,
       unit: "ms" as const,
       limit: limitMs,
-      groups: [
-        {
-          title: `${messages} messages, ${CLIENTS} clients`,
-          series: [
-            { name: "seen", values: values(to, "longestPauseMs") },
-            { name: "foretold", values: values(to, "foretoldMs") },
-          ],
-        },
-      ],
+      groups: LOADS.map((load) => ({
+        title: `${messages} messages, ${CLIENTS} clients, ${load.name}`,
+        series: [
+          { name: "seen", values: values(to, load, "longestPauseMs") },
+          { name: "foretold", values: values(to, load, "foretoldMs") },
+        ],
+      })),
     })),
     facts: { moves: outcomes },
   };

@@ -10,7 +10,7 @@ const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
 const LONG = FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)";
 /** `3:verify,3:finish`: only these steps of the long drill. */
 const ONLY = process.env["CGRAPH_TEST_STEPS"]?.split(",");
-const LOAD = { clients: 8, oldMessages: 2000 };
+const LOAD = { clients: 8, oldMessages: 2000, perSecond: 100 };
 const stack = uniqueStack();
 
 beforeAll(async () => {
@@ -91,11 +91,11 @@ const bothWays = (from: number, to: number, named: readonly string[]): Drill[] =
   named.flatMap((step) => (["--rollback", "--resume"] as const).map((how) => ({ from, to, step, how })));
 
 describe("a migration that is killed (-9)", () => {
-  it("in the step that stops the server goes on, nothing lost, nothing twice", { timeout: 300_000 }, async () => {
+  it("in the step that stops the server goes on, nothing lost, nothing twice", { timeout: 600_000 }, async () => {
     await drill({ from: 1, to: 2, step: "2:takeover", how: "--resume" }, 1500);
   });
 
-  it("or is taken back, nothing lost, nothing twice", { timeout: 300_000 }, async () => {
+  it("or is taken back, nothing lost, nothing twice", { timeout: 600_000 }, async () => {
     await drill({ from: 1, to: 2, step: "2:takeover", how: "--rollback" }, 2500);
   });
 

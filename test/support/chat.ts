@@ -1,6 +1,6 @@
 /** Clients that chat with a stack while something happens to it. */
 import pg from "pg";
-import { ChatLoad, type ChatReport, NO_DIFFERENCE } from "../../bench/chatLoad.ts";
+import { ChatLoad, type ChatOptions, type ChatReport, NO_DIFFERENCE } from "../../bench/chatLoad.ts";
 import { environment } from "../../scripts/lib/connection.ts";
 import { openStack, stackValues } from "../../scripts/lib/stack.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
@@ -28,12 +28,13 @@ export const reseed = (stack: string, oldMessages: number): Promise<unknown> =>
   });
 
 /**
- * Has clients write and read through DATABASE_URL (`direct`: through DATABASE_DIRECT_URL, which every stage has) while `work` goes on, and a while after it; then compares what they were
- * told with what the database has: nothing lost, nothing twice.
+ * Has clients write and read through DATABASE_URL (`direct`: through DATABASE_DIRECT_URL, which every stage has) while
+ * `work` goes on, and a while after it; then compares what they were told with what the database has: nothing lost,
+ * nothing twice.
  */
 export async function chatDuring<T>(
   stack: string,
-  options: { readonly clients: number; readonly oldMessages: number; readonly direct?: boolean },
+  options: ChatOptions & { readonly direct?: boolean },
   work: () => Promise<T>,
 ): Promise<{ result: T; report: ChatReport }> {
   const urls = await environment(stack, await currentValues(stack));

@@ -19,6 +19,8 @@ export async function cgraphOk(...args: string[]): Promise<string> {
   return stdout;
 }
 
+/** Names that uniqueStack gives. */
+export const TEST_STACK = /^test-[0-9a-f]{8}$/;
 export const uniqueStack = (): string => `test-${randomBytes(4).toString("hex")}`;
 
 const isFree = (port: number): Promise<boolean> =>
