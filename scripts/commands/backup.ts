@@ -17,28 +17,17 @@ import { openStack, stackValues } from "../lib/stack.ts";
 
 const TYPES = ["full", "diff", "incr"] as const;
 
-/** `backup`: takes a backup now, beside the schedule. */
+/** `backup`: takes a backup now, beside the schedule; after one that is running already. */
 export async function backup(flags: { stack: string; type: string; json?: boolean }): Promise<ExitCode> {
   if (!TYPES.some((type) => type === flags.type)) {
     throw new UserError(`there is no backup type ${flags.type}`, `use one of ${TYPES.join(", ")}`);
   }
   const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backup");
   const newest = await step("backup", async (progress) => {
-    try {
-      await backupNow(backupContainer, flags.type, (line) => {
-        const text = /P00\s+INFO: (.*)/.exec(line)?.[1];
-        if (text) progress.detail(text.slice(0, 100));
-      });
-    } catch (error) {
-      if (/\[050\]|unable to acquire lock/.test(String(error))) {
-        throw new UserError(
-          "a backup is already running",
-          "wait until it has ended (./cgraph-db logs backup)",
-          EXIT.failed,
-        );
-      }
-      throw error;
-    }
+    await backupNow(backupContainer, flags.type, (line) => {
+      const text = /P00\s+INFO: (.*)|cgraph: (another backup .*)/.exec(line)?.slice(1).find(Boolean);
+      if (text) progress.detail(text.slice(0, 100));
+    });
     const value = (await listBackups(backupContainer)).at(-1);
     return { value, done: value ? `${value.name}, ${bytes(value.storedBytes)} stored` : "done" };
   });

@@ -62,7 +62,10 @@ export function explainRepository(words: string): UserError | undefined {
       EXIT.failed,
     );
   }
-  const http = /HTTP request failed with (\d+[^:\n]*)/.exec(words)?.[1];
+  const http = /HTTP request failed with (\d+[^:\n]*)|\[ServiceError\] (\[\d+\] [^\n]*)/
+    .exec(words)
+    ?.slice(1)
+    .find(Boolean);
   const host = /HostConnectError: (.*)|unable to (?:connect|get address)[^\n]*|\[049\]: ([^\n]*)/.exec(words)?.[0];
   const reason = http ?? host;
   if (reason === undefined) return undefined;
@@ -83,8 +86,13 @@ async function inBackups(container: string, command: readonly string[], options:
   }
 }
 
-const pgbackrest = (container: string, args: readonly string[]): Promise<string> =>
-  inBackups(container, ["pgbackrest", "--log-level-console=error", ...args]);
+/** Control characters of what it could not decipher would be no JSON, and nothing for a terminal either. */
+const pgbackrest = async (container: string, args: readonly string[]): Promise<string> =>
+  (await inBackups(container, ["pgbackrest", "--log-level-console=error", ...args])).replace(NO_TEXT, "");
+
+/** Control characters but tabs and line ends. */
+// eslint-disable-next-line no-control-regex -- they are what is looked for
+const NO_TEXT = /[\x00-\x08\x0b-\x1f\x7f]/g;
 
 /** Backs up the server that takes writes. */
 export const backupNow = (container: string, type: string, onLine: (line: string) => void): Promise<string> =>

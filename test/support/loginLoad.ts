@@ -7,7 +7,7 @@ import { createClient } from "redis";
 /** What a place of logins has seen. */
 export interface LoginReport {
   logins: number;
-  /** Each failure, once. */
+  /** Each failure with its time. */
   readonly failures: Set<string>;
 }
 
@@ -59,7 +59,8 @@ export class LoginLoad {
           await once();
           report.logins++;
         } catch (error) {
-          report.failures.add(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+          const words = error instanceof Error ? error.message : String(error);
+          report.failures.add(`${new Date().toISOString()} ${name}: ${words}`);
         }
         await sleep(20);
       }
