@@ -1,4 +1,5 @@
 /** Who leads a stack's servers at the moment, as Patroni says. */
+import { CACHE_SLOT } from "../../components/CacheSync.ts";
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "./docker.ts";
@@ -166,6 +167,24 @@ const PATIENCE_MS = 120_000;
 /** How often the copy of a replica may fail. */
 const FAILED_COPIES = 3;
 
+/** How long replicas may take to copy the slots that outlive a failover, from when they follow. */
+const SLOTS_MS = 45_000;
+
+/** Replicas that have not copied the cache's slot yet: Patroni stops each for a moment when it does. */
+async function withoutSlots(values: StackValues, members: readonly Member[]): Promise<string[]> {
+  if (!values.services.some(({ kind }) => kind === "cache-sync")) return [];
+  const names = Object.keys(CACHE_SLOT);
+  const replicas = values.nodes.filter(({ name }) => members.some((one) => one.name === name && !isLeader(one)));
+  const found = await Promise.all(
+    replicas.map(async ({ name, container }) => {
+      const sql = `SELECT count(*) FROM pg_replication_slots WHERE slot_name = ANY ('{${names.join(",")}}')`;
+      const count = await superuserSql(container, sql).catch(() => "");
+      return Number(count) === names.length ? [] : [`${name} copies replication slots`];
+    }),
+  );
+  return found.flat();
+}
+
 /** Waits until there is a primary and every replica follows it. A replica that is being copied is waited for. */
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
@@ -173,10 +192,16 @@ export async function settle(values: StackValues): Promise<void> {
     const states = new Map<string, string>();
     const failures = new Map<string, number>();
     let changed = Date.now();
+    let following: number | undefined;
     for (;;) {
       const members = await clusterMembers(values).catch(() => []);
-      const waiting = unsettled(values, members);
-      if (waiting.length === 0) break;
+      let waiting = unsettled(values, members);
+      if (waiting.length === 0) {
+        following ??= Date.now();
+        waiting = await withoutSlots(values, members);
+        // Reads and writes are served meanwhile: nothing to fail for.
+        if (waiting.length === 0 || Date.now() - following > SLOTS_MS) break;
+      }
       const text = waiting.join(", ");
       progress.detail(text);
       for (const { name, state } of members) {

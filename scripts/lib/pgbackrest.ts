@@ -96,7 +96,7 @@ const NO_TEXT = /[\x00-\x08\x0b-\x1f\x7f]/g;
 
 /** Backs up the server that takes writes. */
 export const backupNow = (container: string, type: string, onLine: (line: string) => void): Promise<string> =>
-  inBackups(container, ["cgraph-backup-now", `--type=${type}`], { onLine });
+  inBackups(container, ["cgraph-backup-now", `--type=${type}`, "--log-level-stderr=error"], { onLine });
 
 /** `info` ends well even where it could read nothing. */
 const UNREADABLE = 99;

@@ -77,12 +77,15 @@ describe.skipIf(reason !== undefined)(`backups in a bucket${WHY_NOT}`, () => {
     const conf = (expression: string) =>
       docker(["exec", `cgraph-${stack}-backup`, "sed", "-i", expression, "/etc/cgraph/pgbackrest.conf"]);
     await conf("s/^repo1-cipher-pass=/&another/");
-    for (const command of [["backups"], ["backup"], ["backup", "verify"], ["restore", "--to", "latest", "--yes"]]) {
-      const { code, stderr } = await cgraph([...command, "--stack", stack]);
-      expect(code, command.join(" ")).toBe(1);
-      expect(stderr).toContain("the backup key does not open the repository");
+    try {
+      for (const command of [["backups"], ["backup"], ["backup", "verify"], ["restore", "--to", "latest", "--yes"]]) {
+        const { code, stderr } = await cgraph([...command, "--stack", stack]);
+        expect(code, command.join(" ")).toBe(1);
+        expect(stderr).toContain("the backup key does not open the repository");
+      }
+    } finally {
+      await conf("s/^repo1-cipher-pass=another/repo1-cipher-pass=/");
     }
-    await conf("s/^repo1-cipher-pass=another/repo1-cipher-pass=/");
     expect((await json<Backup[]>("backups")).length).toBeGreaterThan(0);
   });
 

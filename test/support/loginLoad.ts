@@ -39,7 +39,8 @@ export async function logInToCache(url: string, authority: string): Promise<void
     // What it was told goes to listeners; what it throws is that it was closed.
     throw why ?? error;
   } finally {
-    client.destroy();
+    // One that was refused is closed already, and would say so in the place of the refusal.
+    if (client.isOpen) client.destroy();
   }
 }
 
