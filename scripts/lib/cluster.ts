@@ -1,5 +1,4 @@
 /** Who leads a stack's servers at the moment, as Patroni says. */
-import { CACHE_SLOT } from "../../components/CacheSync.ts";
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "./docker.ts";
@@ -170,14 +169,18 @@ const FAILED_COPIES = 3;
 /** How long replicas may take to copy the slots that outlive a failover, from when they follow. */
 const SLOTS_MS = 45_000;
 
-/** Replicas that have not copied the cache's slot yet: Patroni stops each for a moment when it does. */
+/** Replicas that have not copied the cluster's logical slots yet: Patroni stops each for a moment when it does. */
 async function withoutSlots(values: StackValues, members: readonly Member[]): Promise<string[]> {
-  if (!values.services.some(({ kind }) => kind === "cache-sync")) return [];
-  const names = Object.keys(CACHE_SLOT);
   const replicas = values.nodes.filter(({ name }) => members.some((one) => one.name === name && !isLeader(one)));
+  const [asked] = replicas;
+  if (!asked) return [];
+  const { status, text } = await patroni(asked.container, "GET", "/config");
+  if (status !== 200) return [`${asked.name} does not answer`];
+  const names = Object.keys((JSON.parse(text) as { slots?: object }).slots ?? {});
+  if (names.length === 0) return [];
+  const sql = `SELECT count(*) FROM pg_replication_slots WHERE slot_name = ANY ('{${names.join(",")}}')`;
   const found = await Promise.all(
     replicas.map(async ({ name, container }) => {
-      const sql = `SELECT count(*) FROM pg_replication_slots WHERE slot_name = ANY ('{${names.join(",")}}')`;
       const count = await superuserSql(container, sql).catch(() => "");
       return Number(count) === names.length ? [] : [`${name} copies replication slots`];
     }),
