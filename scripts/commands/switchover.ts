@@ -5,7 +5,7 @@ import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
-import { awaitRoute, chooseCandidate, requireCluster, switchover } from "../lib/switchover.ts";
+import { awaitRoute, chooseCandidate, isRunning, requireCluster, switchover } from "../lib/switchover.ts";
 
 export interface SwitchoverFlags {
   readonly stack: string;
@@ -41,7 +41,7 @@ export async function runFailover(flags: SwitchoverFlags): Promise<void> {
         EXIT.refused,
       );
     }
-    const candidate = chooseCandidate(members, flags.to);
+    const candidate = chooseCandidate(members, flags.to, isRunning);
     await confirm(
       `This makes ${candidate.name} primary. Writes that the lost primary had not sent to it stay behind.`,
       "yes",

@@ -38,8 +38,14 @@ export function requireCluster(values: StackValues): void {
 
 const lagOf = (member: Member): number => (typeof member.lag === "number" ? member.lag : Infinity);
 
-/** The replica that may take over: the named one, or the one that lags least. Throws a UserError where it must not. */
-export function chooseCandidate(members: readonly Member[], wanted?: string): Member {
+/** Runs, if only on what it has: a replica without a primary looks for more in the archive. */
+export const isRunning = (member: Member): boolean => isServing(member) || member.state === "in archive recovery";
+
+/**
+ * The replica that may take over: the named one, or the one that lags least. Throws a UserError where it must not.
+ * `isFit`: what its state must be; default: it serves.
+ */
+export function chooseCandidate(members: readonly Member[], wanted?: string, isFit = isServing): Member {
   const replicas = members.filter((member) => !isLeader(member));
   if (wanted !== undefined && !members.some(({ name }) => name === wanted)) {
     throw new UserError(
@@ -64,8 +70,8 @@ export function chooseCandidate(members: readonly Member[], wanted?: string): Me
       EXIT.refused,
     );
   }
-  if (!isServing(best) || lagOf(best) > MAX_LAG_BYTES) {
-    const why = isServing(best) ? `lags ${best.lag ?? "unknown"} bytes behind` : `is ${best.state}`;
+  if (!isFit(best) || lagOf(best) > MAX_LAG_BYTES) {
+    const why = isFit(best) ? `lags ${best.lag ?? "unknown"} bytes behind` : `is ${best.state}`;
     throw new UserError(
       `${best.name} ${why}: it must not take over (at most ${MAX_LAG_BYTES} bytes)`,
       "wait until it has caught up: ./cgraph-db status",

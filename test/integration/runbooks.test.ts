@@ -74,6 +74,8 @@ describe("the commands of the runbook", { timeout: 600_000 }, () => {
     const words = { ...placeholders(), ...usual.words, ...situation.words };
     try {
       for (const command of commands) {
+        // In a sentence further down it is the same command again.
+        if (!typedHere(command)) continue;
         const text = fillIn(command.text, words);
         const { code, stdout, stderr } = await typed(command, text, folder);
         expect(answers(command.text), `${text} ended with ${code}:\n${stderr}\n${stdout}`).toContain(code);

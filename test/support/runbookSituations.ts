@@ -242,6 +242,8 @@ export const SITUATIONS: Readonly<Record<string, Prepare>> = {
   "add-replicas.md": async (stack) => ({
     end: async () => {
       expect((await currentValues(stack)).nodes).toHaveLength(3);
+      // The way back was only looked at: the replica stays.
+      await setConfig(stack, { replicas: "2" });
       await settled(stack);
     },
   }),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Member } from "../../scripts/lib/cluster.ts";
-import { MAX_LAG_BYTES, chooseCandidate } from "../../scripts/lib/switchover.ts";
+import { MAX_LAG_BYTES, chooseCandidate, isRunning } from "../../scripts/lib/switchover.ts";
 
 const leader: Member = { name: "pg0", role: "leader", state: "running" };
 const replica = (name: string, lag: number | string, more: Partial<Member> = {}): Member => ({
@@ -22,6 +22,13 @@ describe("who takes over", () => {
     const members = [leader, replica("pg1", 0), replica("pg2", 500, { role: "sync_standby" })];
     expect(chooseCandidate(members).name).toBe("pg2");
     expect(() => chooseCandidate(members, "pg1")).toThrow("pg1 is not the synchronous replica");
+  });
+
+  it("is, where the primary is lost, also a replica that has nobody to follow", () => {
+    const orphan = replica("pg1", 0, { state: "in archive recovery" });
+    expect(() => chooseCandidate([leader, orphan])).toThrow("pg1 is in archive recovery");
+    expect(chooseCandidate([orphan], undefined, isRunning).name).toBe("pg1");
+    expect(() => chooseCandidate([{ ...orphan, state: "starting" }], undefined, isRunning)).toThrow("pg1 is starting");
   });
 
   it.each([
