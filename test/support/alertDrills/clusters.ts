@@ -50,14 +50,16 @@ function poolUse(on: Drilled, size: number): Drill {
   };
 }
 
-/** Whoever waits does so for as long as those before him take: above a second, above ten. */
+/** Twice as many clients as connections: whoever waits does so for as long as the other half takes. */
 function poolWait(on: Drilled, size: number): Drill {
   const load = new Repeated();
-  const busy = (count: number, seconds: number) => () =>
-    load.start(on, 2 * count, () => `SELECT pg_sleep(${seconds})`, { key: "DATABASE_URL" });
+  let seconds = 6;
   return {
     alerts: ["pool_wait"],
-    causes: { warning: busy(2 * size, 6), critical: busy(2 * size, 15) },
+    causes: {
+      warning: () => load.start(on, 4 * size, () => `SELECT pg_sleep(${seconds})`, { key: "DATABASE_URL" }),
+      critical: () => Promise.resolve((seconds = 20)),
+    },
     end: () => load.stop(),
   };
 }
