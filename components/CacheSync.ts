@@ -9,9 +9,6 @@ import { CACHE } from "./docker/redisContainer.ts";
 import { DATABASE } from "./roles.ts";
 import { ROUTER } from "./docker/haproxyFiles.ts";
 
-/** The logical slot that the cache's changes come from. */
-export const CACHE_SLOT = { cgraph_cache: { database: DATABASE, plugin: "pgoutput" } } as const;
-
 export interface CacheSyncArgs {
   readonly site: DockerSite;
   readonly credentials: Credentials;

@@ -1,4 +1,4 @@
-import { CACHE_SLOT, CacheSync } from "../components/CacheSync.ts";
+import { CacheSync } from "../components/CacheSync.ts";
 import { CACHE } from "../components/docker/redisContainer.ts";
 import { RedisCache } from "../components/RedisCache.ts";
 import type { StackConfig } from "./config.ts";
@@ -27,5 +27,5 @@ export function stage3(stack: string, config: StackConfig, topology: Topology): 
     describeService("redis", CACHE, cache.server.containerName),
     describeService("cache-sync", "cache-sync", sync.containerName),
   ];
-  return replicated(stack, config, topology, base, { slots: CACHE_SLOT, cache: { server: cache.server, services } });
+  return replicated(stack, config, topology, base, { slots: {}, cache: { server: cache.server, services } });
 }

@@ -166,39 +166,6 @@ const PATIENCE_MS = 120_000;
 /** How often the copy of a replica may fail. */
 const FAILED_COPIES = 3;
 
-/** How long replicas may take to copy the slots that outlive a failover, from when they follow. */
-const SLOTS_MS = 45_000;
-
-/** Slots among `names` that a replica can go on with: it has the WAL from which they read. */
-const usableSlots = (names: readonly string[]): string => `
-  SELECT count(*) FROM pg_replication_slots, LATERAL (SELECT (restart_lsn - '0/0')::bigint AS byte) AS start
-  WHERE slot_name = ANY ('{${names.join(",")}}')
-    AND lpad(upper(to_hex(byte >> 32)), 8, '0') || lpad(upper(to_hex((byte & 4294967295) >> 24)), 8, '0')
-      >= (SELECT min(right(name, 16)) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')`;
-
-/**
- * Replicas that have not copied the cluster's logical slots yet. Patroni stops a replica for a moment when it does, and
- * again where the slot reads WAL from before the replica was made: the primary is told to move the slot on.
- */
-async function withoutSlots(values: StackValues, members: readonly Member[]): Promise<string[]> {
-  const leader = values.nodes.find(({ name }) => members.some((one) => one.name === name && isLeader(one)));
-  const replicas = values.nodes.filter((node) => node !== leader);
-  if (!leader || replicas.length === 0) return [];
-  const { status, text } = await patroni(leader.container, "GET", "/config");
-  if (status !== 200) return [`${leader.name} does not answer`];
-  const names = Object.keys((JSON.parse(text) as { slots?: object }).slots ?? {});
-  if (names.length === 0) return [];
-  const found = await Promise.all(
-    replicas.map(async ({ name, container }) => {
-      const count = await superuserSql(container, usableSlots(names)).catch(() => "");
-      return Number(count) === names.length ? [] : [`${name} copies replication slots`];
-    }),
-  );
-  const waiting = found.flat();
-  if (waiting.length > 0) await superuserSql(leader.container, "SELECT pg_log_standby_snapshot()").catch(() => "");
-  return waiting;
-}
-
 /** Waits until there is a primary and every replica follows it. A replica that is being copied is waited for. */
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
@@ -206,16 +173,10 @@ export async function settle(values: StackValues): Promise<void> {
     const states = new Map<string, string>();
     const failures = new Map<string, number>();
     let changed = Date.now();
-    let following: number | undefined;
     for (;;) {
       const members = await clusterMembers(values).catch(() => []);
-      let waiting = unsettled(values, members);
-      if (waiting.length === 0) {
-        following ??= Date.now();
-        waiting = await withoutSlots(values, members);
-        // Reads and writes are served meanwhile: nothing to fail for.
-        if (waiting.length === 0 || Date.now() - following > SLOTS_MS) break;
-      }
+      const waiting = unsettled(values, members);
+      if (waiting.length === 0) break;
       const text = waiting.join(", ");
       progress.detail(text);
       for (const { name, state } of members) {

@@ -1,5 +1,4 @@
 /** The steps of `migrate`, as they are carried out; migration/moves.ts says what each means. */
-import { CACHE_SLOT } from "../../components/CacheSync.ts";
 import { type PlannedStep, legsOf } from "../../migration/moves.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
@@ -51,13 +50,12 @@ async function takeBackup(context: MoveContext, progress: Progress): Promise<Fac
 async function dropLeftSlots(context: MoveContext): Promise<void> {
   const values = await context.values();
   const members = isCluster(values) ? values.nodes.map(({ name }) => name) : [];
-  const cache = values.services.some(({ kind }) => kind === "cache-sync") ? [] : Object.keys(CACHE_SLOT);
-  const gone = `slot_type = 'physical' AND slot_name ~ '^pg[0-9]+$' AND NOT slot_name = ANY ('{${members.join(",")}}')`;
   for (const { container } of values.nodes) {
     await superuserSql(
       container,
       `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-       WHERE NOT active AND (${gone} OR slot_name = ANY ('{${cache.join(",")}}'))`,
+       WHERE NOT active AND slot_type = 'physical' AND slot_name ~ '^pg[0-9]+$'
+         AND NOT slot_name = ANY ('{${members.join(",")}}')`,
     );
   }
 }

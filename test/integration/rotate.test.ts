@@ -166,7 +166,7 @@ describe("passwords at stage 3, to which the stack has moved since", () => {
       async () =>
         (await superuserSql(
           values.nodes[0]?.container ?? "",
-          "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'cgraph_cache' AND active",
+          "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'cgraph_cache_%' AND active",
         )) === "1",
     );
     before = { env, values };

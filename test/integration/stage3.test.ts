@@ -96,7 +96,7 @@ describe("the cache", () => {
     await owner.query(`INSERT INTO conversations (id, title) VALUES ('${conversation}', 'c')`);
     await eventually("the stream of changes", async () => {
       const { rows } = await owner.query<{ active: boolean }>(
-        "SELECT active FROM pg_replication_slots WHERE slot_name = 'cgraph_cache'",
+        "SELECT active FROM pg_replication_slots WHERE slot_name LIKE 'cgraph_cache_%'",
       );
       return rows[0]?.active;
     });
