@@ -142,7 +142,7 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
               linuxParameters: { initProcessEnabled: true },
               ulimits: [{ name: "nofile", softLimit: 16_384, hardLimit: 16_384 }],
               healthCheck: {
-                command: ["CMD", "cgraph-healthcheck"],
+                command: ["CMD", "cgraph-answers"],
                 interval: 10,
                 timeout: 8,
                 retries: 3,

@@ -46,7 +46,7 @@ export const HEALTH = {
   healthcheck: {
     tests: ["CMD", "cgraph-healthcheck"],
     interval: "500ms",
-    timeout: "15s",
+    timeout: "30s",
     retries: 6,
     startPeriod: "10m0s",
   },

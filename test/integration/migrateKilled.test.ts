@@ -95,7 +95,7 @@ describe("a migration that is killed (-9)", () => {
     await drill({ from: 1, to: 2, step: "2:takeover", how: "--resume" }, 1500);
   });
 
-  it("or is taken back, nothing lost, nothing twice", { timeout: 600_000 }, async () => {
+  it.runIf(FULL)(`or is taken back, nothing lost, nothing twice${LONG}`, { timeout: 600_000 }, async () => {
     await drill({ from: 1, to: 2, step: "2:takeover", how: "--rollback" }, 2500);
   });
 
