@@ -24,8 +24,8 @@ export default defineConfig({
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
           globalSetup: "./test/support/leftovers.ts",
-          // Each starts servers of its own: more at a time than cores take longer than one after the other.
-          maxWorkers: 2,
+          // Each starts servers of its own: two at a time suit two cores, beside the one that waits.
+          maxWorkers: 3,
           testTimeout: 400_000,
           hookTimeout: 600_000,
         },

@@ -7,6 +7,10 @@ import { type Run, addLookCommands } from "./lookCommands.ts";
 
 enableCompileCache();
 
+// Whoever read the output is gone (a pipe into head, a broken connection): what is under way goes on without a word. Pulumi's
+// runtime would otherwise report each failed report, for ever.
+for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
+
 const program = new Command("cgraph-db")
   .description("CGraph's PostgreSQL as code: five growth stages, from one server to a distributed cluster.")
   .option("--verbose", "show stack traces of unexpected errors")

@@ -82,4 +82,15 @@ describe("a command that is killed", () => {
     expect(next.code, next.stderr).toBe(0);
     expect(next.stderr).not.toContain("interrupted command");
   });
+
+  it("by nobody, but whose output nobody reads any more, goes on and ends", async () => {
+    await cgraphOk("down", "--stack", stack);
+    const child = spawn(join(ROOT, "cgraph-db"), ["up", "--stack", stack, "--no-install"], { stdio: "pipe" });
+    child.stdout.destroy();
+    child.stderr.destroy();
+    const limit = setTimeout(() => child.kill("SIGKILL"), 180_000);
+    expect(await new Promise((resolve) => child.on("exit", resolve))).toBe(0);
+    clearTimeout(limit);
+    expect((await psql("SELECT n FROM kept")).stdout.trim()).toBe("1");
+  });
 });
