@@ -24,10 +24,7 @@ export async function backup(flags: { stack: string; type: string; json?: boolea
   }
   const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backup");
   const newest = await step("backup", async (progress) => {
-    await backupNow(backupContainer, flags.type, (line) => {
-      const text = /P00\s+INFO: (.*)|cgraph: (another backup .*)/.exec(line)?.slice(1).find(Boolean);
-      if (text) progress.detail(text.slice(0, 100));
-    });
+    await backupNow(backupContainer, flags.type, (text) => progress.detail(text));
     const value = (await listBackups(backupContainer)).at(-1);
     return { value, done: value ? `${value.name}, ${bytes(value.storedBytes)} stored` : "done" };
   });

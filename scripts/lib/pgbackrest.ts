@@ -94,9 +94,14 @@ const pgbackrest = async (container: string, args: readonly string[]): Promise<s
 // eslint-disable-next-line no-control-regex -- they are what is looked for
 const NO_TEXT = /[\x00-\x08\x0b-\x1f\x7f]/g;
 
-/** Backs up the server that takes writes. */
-export const backupNow = (container: string, type: string, onLine: (line: string) => void): Promise<string> =>
-  inBackups(container, ["cgraph-backup-now", `--type=${type}`, "--log-level-stderr=error"], { onLine });
+/** Backs up the server that takes writes, after any backup that is running already; tells what it is at. */
+export const backupNow = (container: string, type: string, onDetail: (text: string) => void): Promise<string> =>
+  inBackups(container, ["cgraph-backup-now", `--type=${type}`, "--log-level-stderr=error"], {
+    onLine(line) {
+      const text = /P00\s+INFO: (.*)|cgraph: (another backup .*)/.exec(line)?.slice(1).find(Boolean);
+      if (text) onDetail(text.slice(0, 100));
+    },
+  });
 
 /** `info` ends well even where it could read nothing. */
 const UNREADABLE = 99;

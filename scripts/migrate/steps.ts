@@ -39,10 +39,7 @@ async function takeBackup(context: MoveContext, progress: Progress): Promise<Fac
   const { backupContainer } = await context.values();
   const newest = (await listBackups(backupContainer)).at(-1);
   if (newest && Date.now() - Date.parse(newest.endedAt) < FRESH_MS) return { backup: newest.name };
-  await backupNow(backupContainer, newest ? "diff" : "full", (line) => {
-    const text = /P00\s+INFO: (.*)/.exec(line)?.[1];
-    if (text) progress.detail(text.slice(0, 80));
-  });
+  await backupNow(backupContainer, newest ? "diff" : "full", (text) => progress.detail(text));
   return { backup: (await listBackups(backupContainer)).at(-1)?.name ?? "" };
 }
 

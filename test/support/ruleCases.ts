@@ -1,4 +1,7 @@
-/** Made-up series that bring each alert about, for `promtool test rules`: looks every 15 seconds, for longer than the hour over which some look back. */
+/**
+ * Made-up series that bring each alert about, for `promtool test rules`: looks every 15 seconds, for longer than the hour
+ * over which some look back.
+ */
 import { type Alert, SEVERITIES, type Severity, alertName } from "../../monitoring/alerts/alert.ts";
 
 /** Promtool's notation: `10` stays 10; `0+5` grows by 5 at each look; what has an `x` in it says itself how often. */
