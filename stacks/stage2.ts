@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Backups } from "../components/Backups.ts";
-import { Cluster, type ClusterArgs } from "../components/docker/cluster.ts";
+import { Cluster } from "../components/docker/cluster.ts";
 import { dockerName } from "../components/docker/names.ts";
 import type { RedisServer } from "../components/docker/redisContainer.ts";
 import { ROUTER } from "../components/docker/haproxyFiles.ts";
@@ -23,12 +23,10 @@ const routerConnections = (pool: PoolPlan): number => 2 * pool.instances * pool.
 
 /** Stage 2: a primary and its replicas under Patroni, HAProxy and PgBouncer in front. */
 export function stage2(stack: string, config: StackConfig, topology: Topology, before?: Topology): StackOutputs {
-  return replicated(stack, config, topology, foundation(stack, config, topology), { slots: {}, before });
+  return replicated(stack, config, topology, foundation(stack, config, topology), { before });
 }
 
 export interface ReplicatedOptions {
-  /** Logical slots that outlive a failover. */
-  readonly slots: ClusterArgs["slots"];
   /**
    * While a move from stage 1 is prepared: its topology. Its server goes on as it is, on its own and on its port; all that
    * stands beside it is there already, the router made but not started.
@@ -44,7 +42,7 @@ export function replicated(
   config: StackConfig,
   topology: Topology,
   base: Foundation,
-  { slots, before, cache }: ReplicatedOptions,
+  { before, cache }: ReplicatedOptions,
 ): StackOutputs {
   const { nodes, pool } = topology;
   const [first, ...others] = nodes;
@@ -60,7 +58,8 @@ export function replicated(
     firstNode: first.name,
     settings: first.settings,
     synchronous: config.synchronous,
-    slots,
+    // The cache follows by a temporary one.
+    slots: {},
     routerNames: [ROUTER, dockerName(stack, ROUTER)],
   });
   const common = { site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions };

@@ -27,5 +27,5 @@ export function stage3(stack: string, config: StackConfig, topology: Topology): 
     describeService("redis", CACHE, cache.server.containerName),
     describeService("cache-sync", "cache-sync", sync.containerName),
   ];
-  return replicated(stack, config, topology, base, { slots: {}, cache: { server: cache.server, services } });
+  return replicated(stack, config, topology, base, { cache: { server: cache.server, services } });
 }
