@@ -41,6 +41,8 @@ const percentile = (sorted: readonly number[], share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
 const CONVERSATIONS = 100;
+/** How long a client waits on average before it tries again; of twenty, one does so every ten milliseconds. */
+const RETRY_MS = 200;
 const oldId = (n: number | string): string => `md5('old-message-' || ${n})::uuid`;
 
 export interface ChatOptions {
@@ -157,7 +159,8 @@ export class ChatLoad {
           void connections[url]?.end().catch(() => undefined);
           connections[url] = undefined;
         }
-        await sleep(50);
+        // As pools of connections do. All at once, over and over, would take a CPU from the server that they wait for.
+        await sleep(RETRY_MS * (0.5 + Math.random()));
       }
     }
     for (const open of Object.values(connections)) await open?.end().catch(() => undefined);

@@ -153,17 +153,21 @@ function failure(
 }
 
 /** `configFile`: another than the stack's own. */
-type BringOptions = Pick<UpOptions, "refresh" | "configFile">;
+type BringOptions = Pick<UpOptions, "refresh" | "configFile" | "target">;
 
 async function bringUp(
   stack: Stack,
-  { refresh, configFile }: BringOptions,
+  { refresh, configFile, target }: BringOptions,
   options: OperateOptions,
 ): Promise<{ changes: number }> {
   // up() would ask for its outputs twice and for a history entry that nobody reads, each in a process of its own.
   stack.info = () => Promise.resolve(undefined);
   stack.outputs = () => Promise.resolve({});
-  const how = { refresh: refresh === true, ...(configFile === undefined ? {} : { configFile }) };
+  const how = {
+    refresh: refresh === true,
+    ...(configFile === undefined ? {} : { configFile }),
+    ...(target === undefined ? {} : { target }),
+  };
   return operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...how, ...hooks }), options);
 }
 

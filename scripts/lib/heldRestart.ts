@@ -6,38 +6,12 @@ import { InContainer } from "./inContainer.ts";
 import { PoolPause } from "./pooler.ts";
 import { pendingRestart, restartNode } from "./restart.ts";
 
-/**
- * Says `back` when another postmaster than now takes connections: Patroni itself looks once a second. Starts no process
- * while it looks: the restart needs the machine.
- */
-const RESTARTED = `. /usr/local/bin/cgraph-lib
-look() {
-  local line number=0
-  now=
-  while IFS= read -r line; do
-    number=$((number + 1))
-    case $number in 1 | 8) now="$now\${line%% *} " ;; esac
-  done <"$PGDATA/postmaster.pid"
-} 2>/dev/null
-exec {never}<> <(:)
-look
-old=$now
-for _ in {1..6000}; do
-  look
-  case "$now" in
-    "$old") ;;
-    *" ready ") echo back; exit 0 ;;
-  esac
-  read -rt 0.01 -u "$never"
-done
-exit 1`;
-
 /** Restarts the primary in place; clients of the pools wait. Gives for how long, in milliseconds. */
 async function restartHeld(values: StackValues, primary: NodeOutput): Promise<number> {
   await superuserSql(primary.container, "CHECKPOINT");
   const router = values.services.find(({ kind }) => kind === "haproxy");
   const request = preparePatroni(primary.container, "/restart", {}, 120);
-  const restarted = new InContainer(primary.container, RESTARTED, [], "postgres");
+  const restarted = new InContainer(primary.container, "exec cgraph-await-restart", [], "postgres");
   const route = router && new InContainer(router.container, 'exec cgraph-hold-route "$1"', [primary.name]);
   const pools = new PoolPause(values);
   try {
@@ -45,9 +19,12 @@ async function restartHeld(values: StackValues, primary: NodeOutput): Promise<nu
     await pools.begin();
   } catch (error) {
     request.drop();
+    restarted.drop();
     route?.drop();
     throw error;
   }
+  restarted.go();
+  await restarted.says("held");
   const answer = request.send();
   const failed = ({ status, text }: PatroniAnswer): UserError =>
     new UserError(`${primary.name} did not restart: ${text || status}`, "see ./cgraph-db status", EXIT.failed);

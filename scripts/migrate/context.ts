@@ -17,6 +17,8 @@ import { checkedConfig } from "../lib/stackConfig.ts";
 interface BringOptions {
   readonly phase?: "none" | "prepare";
   readonly remember?: (left: readonly string[]) => void;
+  /** Only resources whose URN is like this, `**` standing for anything; what depends on them comes with the next run. */
+  readonly only?: string;
 }
 
 /** One resource that a step has changed: its URN, and what Pulumi calls what it did. */
@@ -59,7 +61,7 @@ export class MoveContext {
    * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. `remember` is told of
    * the volumes that are let go before they are.
    */
-  async bringTo(stage: number, { phase = "none", remember }: BringOptions = {}): Promise<Brought> {
+  async bringTo(stage: number, { phase = "none", remember, only }: BringOptions = {}): Promise<Brought> {
     const copy = configCopy(this.name, { stage: String(stage), phase });
     try {
       const { refresh } = await reconcile(this.stack);
@@ -71,7 +73,10 @@ export class MoveContext {
         const change = changeOf(event);
         if (change) changed.push({ urn: change.urn, op: change.op });
       };
-      const { values } = await deploy(this.stack, { refresh, configFile: copy.file, onEvent });
+      const { values } = await deploy(this.stack, {
+        ...{ refresh, configFile: copy.file, onEvent },
+        ...(only !== undefined && { target: [only] }),
+      });
       return { values, left, changed };
     } finally {
       copy.remove();

@@ -20,6 +20,8 @@ import { withRouterReady } from "./takeover.ts";
 /** A backup that is younger than this is fresh. */
 const FRESH_MS = 3600_000;
 const FIRST = "pg0";
+/** The URNs of what makes up the first server. */
+const FIRST_SERVER = "**cgraph:db:PrimaryDb$**";
 
 type Work = Pick<MoveStep, "run" | "undo">;
 
@@ -129,9 +131,11 @@ function workOf(
     takeover: {
       async run() {
         const before = await context.values();
-        const { values, changed } = await withRouterReady(context.name, before, () => context.bringTo(to));
+        // By itself: clients wait, and need the machine that everything else of the stage would be busy with.
+        const swapped = await withRouterReady(context.name, before, () => context.bringTo(to, { only: FIRST_SERVER }));
+        const { values, changed } = await context.bringTo(to);
         await settle(values);
-        return { changed };
+        return { changed: [...swapped.changed, ...changed] };
       },
       undo: () => bringBack(context, from),
     },

@@ -1,4 +1,5 @@
 /** The first server of a cluster takes over from the one that ran on its own, in the least time. */
+import { setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { dockerName } from "../../components/docker/names.ts";
 import { ROUTER } from "../../components/docker/haproxyFiles.ts";
@@ -21,6 +22,22 @@ async function startRouter(router: string, node: string): Promise<void> {
   }
 }
 
+/** Pulumi asks little of the machine for the swap itself, and much for keeping its state: it takes what the servers leave. */
+async function giveWay(): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    const { stdout } = await run("pgrep", ["-x", "-P", String(process.pid), "pulumi"]);
+    const pid = Number(stdout.trim().split("\n")[0]);
+    if (pid > 0) {
+      // Its plugins do as it does. One that has ended needs nothing any more.
+      try {
+        setPriority(pid, 10);
+      } catch {}
+      return;
+    }
+    await sleep(50);
+  }
+}
+
 /** Runs `swap` (Pulumi's replacement of the server's container), helping the router to its port meanwhile. */
 export async function withRouterReady<T>(stack: string, before: StackValues, swap: () => Promise<T>): Promise<T> {
   const [server] = before.nodes;
@@ -31,8 +48,12 @@ export async function withRouterReady<T>(stack: string, before: StackValues, swa
   if (!server || stateOf(router) !== "created" || stateOf(server.container) !== "running") return swap();
   // The shutdown's own checkpoint then has little left to write.
   await superuserSql(server.container, "CHECKPOINT");
+  // It would archive its last WAL file before it ends; the server that takes over does so later. An archiver that was told
+  // to end and finds its server still running after a minute is replaced by a new one.
+  await run("docker", ["exec", server.container, "pkill", "-TERM", "-f", "^postgres: .*archiver"]);
   const freed = run("docker", ["wait", server.container]);
   const started = freed.then(() => startRouter(router, server.name));
+  void giveWay();
   try {
     return await swap();
   } finally {
