@@ -55,8 +55,8 @@ export interface MoveFacts {
 
 /** Rates and pauses measured on two cores (docs/benchmarks.md, `bench moves`); a larger machine is faster. */
 export const MEASURED = {
-  takeoverPauseSeconds: 1.6,
-  heldRestartSeconds: 0.7,
+  takeoverPauseSeconds: 2.2,
+  heldRestartSeconds: 0.9,
   switchoverSeconds: 2.0,
   alonePauseSeconds: 5,
   copyBytesPerSecond: 60 * 1024 * 1024,

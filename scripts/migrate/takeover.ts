@@ -28,10 +28,12 @@ async function giveWay(): Promise<void> {
     const { stdout } = await run("pgrep", ["-x", "-P", String(process.pid), "pulumi"]);
     const pid = Number(stdout.trim().split("\n")[0]);
     if (pid > 0) {
-      // Its plugins do as it does. One that has ended needs nothing any more.
       try {
+        // Its plugins do as it does.
         setPriority(pid, 10);
-      } catch {}
+      } catch {
+        // It has ended.
+      }
       return;
     }
     await sleep(50);
