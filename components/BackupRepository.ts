@@ -17,6 +17,8 @@ export interface BackupRepositoryArgs {
   readonly volumeOptions: Readonly<Record<string, string>> | undefined;
   /** A bucket instead of the volume, with its keys; none: who asks for a role's at the machine it is on (AWS). */
   readonly s3: (S3Repository & { readonly keys: S3Keys | undefined }) | undefined;
+  /** Begins the volume's name where a stack has several repositories, as in `shard1-`; default none. */
+  readonly prefix?: string;
 }
 
 export interface S3Keys {
@@ -38,20 +40,23 @@ export class BackupRepository extends pulumi.ComponentResource {
 
   constructor(name: string, args: BackupRepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:backup:BackupRepository", name, {}, opts);
-    const volumeName = dockerName(args.site.stack, "backups");
+    const child = `${args.prefix ?? ""}backups`;
+    const volumeName = dockerName(args.site.stack, child);
     const driverOpts = driverOptions(args.volumeOptions, volumeName);
     const volume = new docker.Volume(
-      "backups",
+      child,
       { name: volumeName, labels: args.site.labels, ...(driverOpts && { driver: "local", driverOpts }) },
       { parent: this, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
     );
     this.volumeName = volume.name;
     const { s3 } = args;
+    const suffix = args.prefix === undefined ? "" : `-${args.prefix.replace(/-$/, "")}`;
     this.remote = s3 !== undefined;
     this.files = s3?.ca === undefined ? {} : { [CA_FILE]: s3.ca };
     this.#conf = pulumi.all([args.credentials.backupKey, s3?.keys]).apply(([key, keys]) => ({
       key,
-      s3: s3 && { ...s3, path: s3.path ?? `/${args.site.stack}`, keys },
+      // Each repository a folder of its own, also in one bucket.
+      s3: s3 && { ...s3, path: `${s3.path ?? `/${args.site.stack}`}${suffix}`, keys },
       dataDirectory: `/var/lib/postgresql/${args.postgresVersion}/data`,
       retentionDays: args.retentionDays,
     }));

@@ -19,6 +19,8 @@ export interface BackupsArgs {
   readonly intervalHours: number;
   /** Days between full backups, the others being differential. */
   readonly fullDays: number;
+  /** Begins the names where a stack has several schedules, as in `shard1-`; default none. */
+  readonly prefix?: string;
 }
 
 /** Backups on a schedule: a container beside the server that takes one whenever the newest is too old. */
@@ -30,15 +32,16 @@ export class Backups extends pulumi.ComponentResource {
   constructor(name: string, args: BackupsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:backup:Backups", name, {}, opts);
     const { site, servers, repository } = args;
-    const hostname = dockerName(site.stack, "backup");
+    const child = `${args.prefix ?? ""}backup`;
+    const hostname = dockerName(site.stack, child);
     const figures = new docker.Volume(
-      "backup-figures",
-      { name: dockerName(site.stack, "backup-figures"), labels: site.labels },
+      `${child}-figures`,
+      { name: dockerName(site.stack, `${child}-figures`), labels: site.labels },
       { parent: this },
     );
     const clusterNodes = args.clustered ? servers.map((server) => server.name) : [];
     const container = new docker.Container(
-      "backup",
+      child,
       {
         ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
         name: hostname,
@@ -63,7 +66,7 @@ export class Backups extends pulumi.ComponentResource {
           { volumeName: figures.name, containerPath: "/var/lib/cgraph-figures" },
           ...(args.clustered ? [{ volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" }] : []),
         ],
-        ...(args.clustered || repository.remote ? onNetwork(site, BACKUP_CLIENT) : { networkMode: "none" }),
+        ...(args.clustered || repository.remote ? onNetwork(site, child) : { networkMode: "none" }),
         destroyGraceSeconds: 30,
       },
       // Needs the server's volumes only: the schedule itself waits until the server answers.

@@ -13,6 +13,8 @@ export interface CacheSyncArgs {
   readonly site: DockerSite;
   readonly credentials: Credentials;
   readonly cachePassword: pulumi.Output<string>;
+  /** The router's port that leads to the primary that is followed; default the first cluster's. */
+  readonly port?: number;
 }
 
 /** Follows the database's changes and keeps the cache in step: drops entries, counts unread messages, announces new ones. */
@@ -22,10 +24,10 @@ export class CacheSync extends pulumi.ComponentResource {
   constructor(name: string, args: CacheSyncArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:cache:CacheSync", name, {}, opts);
     const { site } = args;
-    const hostname = dockerName(site.stack, "cache-sync");
+    const hostname = dockerName(site.stack, name);
     const { cgraph_changes: changes } = args.credentials.logins;
     const files = new ConfigFiles(
-      "cache-sync-config",
+      `${name}-config`,
       {
         site,
         image: site.postgresImage,
@@ -39,10 +41,10 @@ export class CacheSync extends pulumi.ComponentResource {
       { parent: this },
     );
     const container = new docker.Container(
-      "cache-sync",
+      name,
       {
         ...containerDefaults(site, { cpus: 1, memoryMiB: 128 }),
-        ...onNetwork(site, "cache-sync"),
+        ...onNetwork(site, name),
         name: hostname,
         hostname,
         image: site.postgresImage.id,
@@ -50,6 +52,7 @@ export class CacheSync extends pulumi.ComponentResource {
         envs: [
           `CGRAPH_TLS_NAMES=${hostname}`,
           `CGRAPH_DATABASE_HOST=${ROUTER}`,
+          ...(args.port === undefined ? [] : [`CGRAPH_DATABASE_PORT=${args.port}`]),
           `CGRAPH_DATABASE=${DATABASE}`,
           `CGRAPH_CACHE_HOST=${CACHE}`,
         ],

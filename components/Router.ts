@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
-import { ROUTER, ROUTES, haproxyConf } from "./docker/haproxyFiles.ts";
+import { ROUTER, ROUTES, type RoutedCluster, clusterRoutes, haproxyConf } from "./docker/haproxyFiles.ts";
 import { dockerName } from "./docker/names.ts";
 
 export interface RouterPorts {
@@ -11,6 +11,8 @@ export interface RouterPorts {
   readonly write: number;
   readonly read: number;
   readonly pool: number;
+  /** Of the clusters beside the first, two each from here on; needed where there are some. */
+  readonly shards: number;
 }
 
 export interface RouterArgs {
@@ -18,6 +20,8 @@ export interface RouterArgs {
   /** PostgreSQL servers and poolers by their names on the network. */
   readonly nodes: readonly string[];
   readonly poolers: readonly string[];
+  /** Clusters beside the first; default none. */
+  readonly clusters?: readonly RoutedCluster[];
   readonly ports: RouterPorts;
   readonly maxReadLagBytes: number;
   readonly maxConnections: number;
@@ -59,6 +63,10 @@ export class Router extends pulumi.ComponentResource {
           onLocalhost(ROUTES.write, ports.write),
           onLocalhost(ROUTES.read, ports.read),
           onLocalhost(ROUTES.pool, ports.pool),
+          ...(args.clusters ?? []).flatMap((_, index) => [
+            onLocalhost(clusterRoutes(index).write, ports.shards + 2 * index),
+            onLocalhost(clusterRoutes(index).read, ports.shards + 2 * index + 1),
+          ]),
         ],
         ...HEALTH,
         ...(args.started ? {} : NOT_STARTED),

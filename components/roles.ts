@@ -5,6 +5,11 @@ import { literal } from "./sqlText.ts";
 export const DATABASE = "cgraph_production";
 /** PgBouncer's name for the same database, read on replicas. */
 export const READ_DATABASE = "cgraph_production_ro";
+/** Stage 4: the database in which all shards look like one, beside the global database. */
+export const ROUTER_DATABASE = "cgraph_router";
+/** PgBouncer's names for the global database and for a shard's. */
+export const GLOBAL_DATABASE = "cgraph_global";
+export const shardDatabase = (shard: number): string => `cgraph_shard${shard}`;
 /** The role that owns the database and its tables. */
 export const OWNER = "cgraph_owner";
 
@@ -66,9 +71,9 @@ export const ROLES = [
     connects: false,
   },
   {
-    // The cache's: follows the stream of changes.
+    // The cache's, and the shards' subscription to the global database: follows the stream of changes.
     name: "cgraph_changes",
-    attributes: "REPLICATION CONNECTION LIMIT 4",
+    attributes: "REPLICATION CONNECTION LIMIT 64",
     defaults: { statement_timeout: "0", default_transaction_read_only: "on" },
     connects: true,
   },

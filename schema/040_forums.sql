@@ -1,9 +1,3 @@
-CREATE TABLE IF NOT EXISTS forums (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    name text NOT NULL UNIQUE,
-    inserted_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')
-);
-
 -- Posts grow like messages and will be partitioned like them.
 CREATE TABLE IF NOT EXISTS posts (
     id uuid NOT NULL DEFAULT gen_random_uuid(),

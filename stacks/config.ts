@@ -3,8 +3,10 @@ import { POSTGRES_MAJORS, type PostgresMajor } from "../tuning/hardware.ts";
 import { AWS_KEYS, type AwsConfig, readAwsConfig } from "./aws/config.ts";
 import { BACKUP_KEYS, type BackupConfig, readBackupConfig } from "./backupConfig.ts";
 import { type ConfigSource, json, oneOf, optional, wholeNumber, wrong } from "./configValues.ts";
+import { DEFAULT_BUCKETS, MAX_BUCKETS, checkBuckets } from "../sharding/placement.ts";
+import { checkShardCount } from "../sharding/shardMap.ts";
 import { type MonitoringConfig, MONITORING_KEYS, readMonitoringConfig } from "./monitoringConfig.ts";
-import { STAGES, type StageNumber } from "./guide.ts";
+import { GUIDE, STAGES, type StageNumber } from "./guide.ts";
 
 export type { ConfigSource } from "./configValues.ts";
 
@@ -32,6 +34,8 @@ export interface StackConfig {
   readonly poolers: number | undefined;
   /** Server connections of each pool; default: the guide's 50, fewer where max_connections does not carry them. */
   readonly poolSize: number | undefined;
+  /** Shards and their buckets, at stage 4. */
+  readonly sharding: ShardingConfig;
   /** Partitions of messages by month, from stage 3 on. */
   readonly messages: MessagesConfig;
   /** MiB of the cache's container; default: an eighth of a server's memory. */
@@ -61,6 +65,13 @@ export interface StackConfig {
   readonly aws: AwsConfig;
 }
 
+export interface ShardingConfig {
+  /** `cgraph:shards`, default the stage's: 4. */
+  readonly shards: number;
+  /** `cgraph:buckets`, a power of two, default 256. Fixed with the first shard map. */
+  readonly buckets: number;
+}
+
 export interface MessagesConfig {
   /** `cgraph:messagesPremakeMonths`, default 4 (pg_partman's). */
   readonly premakeMonths: number;
@@ -80,6 +91,11 @@ export interface Ports {
   readonly read: number;
   /** `cgraph:poolPort`, default port + 1000, so 6432 as in the guide. */
   readonly pool: number;
+  /**
+   * `cgraph:shardPort`, default port + 10: at stage 4 the first of the ports that lead to the other clusters' primaries and
+   * replicas, two for each: the global database's first, then those of shards 1, 2, …
+   */
+  readonly shards: number;
   /** `cgraph:cachePort`, default port + 947, so 6379. */
   readonly cache: number;
   /** `cgraph:prometheusPort`, default port + 3658, so 9090. */
@@ -101,9 +117,12 @@ export const KEYS = [
   "localSize",
   "port",
   "readPort",
+  "shardPort",
   "poolPort",
   "cachePort",
   "replicas",
+  "shards",
+  "buckets",
   "synchronous",
   "etcdMembers",
   "maxReadLagMiB",
@@ -126,12 +145,26 @@ export const KEYS = [
   ...AWS_KEYS,
 ] as const;
 
+/** Names of ports whose key is not their name. */
+const PORT_KEYS: Readonly<Record<string, string>> = { write: "port", shards: "shardPort" };
+
+function sharding(source: ConfigSource): ShardingConfig {
+  const buckets = wholeNumber(source, "buckets", 1, MAX_BUCKETS, DEFAULT_BUCKETS);
+  checkBuckets(buckets);
+  const byDefault = Math.min(GUIDE[4].primaries.value, buckets);
+  // Not wholeNumber: what is wrong depends on the buckets.
+  const shards = Number(source("shards") ?? byDefault);
+  checkShardCount(shards, buckets);
+  return { shards, buckets };
+}
+
 function ports(source: ConfigSource): Ports {
   const write = wholeNumber(source, "port", 1024, 61_800, 5432);
   const beside = (key: string, offset: number): number => wholeNumber(source, key, 1024, 65_535, write + offset);
   const found = {
     write,
     read: beside("readPort", 1),
+    shards: beside("shardPort", 10),
     pool: beside("poolPort", 1000),
     cache: beside("cachePort", 947),
     prometheus: beside("prometheusPort", 3658),
@@ -139,7 +172,7 @@ function ports(source: ConfigSource): Ports {
     grafana: beside("grafanaPort", 3672),
   };
   if (new Set(Object.values(found)).size < Object.keys(found).length) {
-    const said = Object.entries(found).map(([name, port]) => `${name === "write" ? "port" : `${name}Port`} ${port}`);
+    const said = Object.entries(found).map(([name, port]) => `${PORT_KEYS[name] ?? `${name}Port`} ${port}`);
     throw new UserError(
       `two ports are the same: ${said.join(", ")}`,
       "give each its own: pulumi config set cgraph:poolPort VALUE",
@@ -200,9 +233,10 @@ export function readConfig(source: ConfigSource): StackConfig {
   }
   const stage = wholeNumber(source, "stage", 1, STAGES.length, 1) as StageNumber;
   const target = oneOf(source, "target", TARGETS, "docker");
-  if (stage > 3) {
+  const last = target === "aws" ? 3 : 4;
+  if (stage > last) {
     throw new UserError(
-      `stage ${stage} is not in this version yet; stages 1 to 3 are`,
+      `stage ${stage} is not in this version yet${target === "aws" ? " on AWS" : ""}; stages 1 to ${last} are`,
       "see CHANGELOG.md for what is there",
     );
   }
@@ -212,6 +246,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     postgresVersion,
     localSize: oneOf(source, "localSize", ["fit", "exact"] as const, "fit"),
     ports: ports(source),
+    sharding: sharding(source),
     replicas: optional(source, "replicas", 1, 15),
     synchronous: oneOf(source, "synchronous", ["off", "on", "strict"] as const, "off"),
     etcdMembers: Number(oneOf(source, "etcdMembers", ["1", "3", "5"] as const, "1")),

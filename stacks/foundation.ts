@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { BackupRepository, type S3Keys } from "../components/BackupRepository.ts";
+import { BackupRepository, type BackupRepositoryArgs, type S3Keys } from "../components/BackupRepository.ts";
 import { Credentials } from "../components/Credentials.ts";
 import { DockerSite } from "../components/docker/DockerSite.ts";
 import { UserError } from "../tuning/errors.ts";
@@ -23,6 +23,15 @@ function s3Keys(): S3Keys | undefined {
   throw new UserError(`cgraph:${missing} is not set`, `set it: ./cgraph-db config set ${missing} --secret`);
 }
 
+/** How long backups are kept, and where: of every repository of a stack. */
+export const repositoryOptions = (
+  config: StackConfig,
+): Pick<BackupRepositoryArgs, "retentionDays" | "volumeOptions" | "s3"> => ({
+  retentionDays: config.backups.retentionDays,
+  volumeOptions: config.backupVolumeOptions,
+  s3: config.backups.s3 && { ...config.backups.s3, keys: s3Keys() },
+});
+
 /** Makes it; names are the same in every stage. */
 export function foundation(stack: string, config: StackConfig, topology: Topology): Foundation {
   const { postgresVersion, baseImage } = config;
@@ -41,9 +50,7 @@ export function foundation(stack: string, config: StackConfig, topology: Topolog
     site,
     credentials,
     postgresVersion,
-    retentionDays: config.backups.retentionDays,
-    volumeOptions: config.backupVolumeOptions,
-    s3: config.backups.s3 && { ...config.backups.s3, keys: s3Keys() },
+    ...repositoryOptions(config),
   });
   return { credentials, site, repository };
 }

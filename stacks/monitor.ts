@@ -14,6 +14,8 @@ import { type Endpoint, type ServiceKind, type ServiceOutput, describeService } 
 
 export interface MonitoredParts {
   readonly servers: readonly PostgresServer[];
+  /** How many of them take writes; default 1. */
+  readonly primaries?: number;
   readonly backups: Backups;
   /** What a stage with replicas has. */
   readonly cluster?: { readonly router: Router; readonly pool: PgbouncerContainers };
@@ -34,7 +36,7 @@ const measured = (id: pulumi.Input<string>, cpus: number): pulumi.Output<Measure
 export function monitor(
   config: StackConfig,
   base: Foundation,
-  { servers, backups, cluster, cache }: MonitoredParts,
+  { servers, primaries = 1, backups, cluster, cache }: MonitoredParts,
   dependsOn: pulumi.Resource[],
 ): MonitoringOutputs {
   if (!config.monitoring.enabled) return { services: [], endpoints: NOT_MONITORED };
@@ -54,6 +56,7 @@ export function monitor(
       watched: {
         postgresVersion: config.postgresVersion,
         nodes: servers.map(({ name }) => name),
+        primaries,
         poolers,
         etcdMembers: cluster ? etcdNames(config.etcdMembers) : [],
         cache: cache !== undefined,

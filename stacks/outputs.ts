@@ -24,7 +24,16 @@ export interface NodeOutput {
 }
 
 export type ServiceKind =
-  "etcd" | "haproxy" | "pgbouncer" | "redis" | "cache-sync" | "prometheus" | "alertmanager" | "exporters" | "grafana";
+  | "etcd"
+  | "haproxy"
+  | "pgbouncer"
+  | "redis"
+  | "cache-sync"
+  | "backup"
+  | "prometheus"
+  | "alertmanager"
+  | "exporters"
+  | "grafana";
 
 /** One container beside the servers. */
 export interface ServiceOutput {
@@ -53,6 +62,23 @@ export interface Endpoints {
   readonly grafana: Endpoint | null;
 }
 
+/** One cluster of a sharded stack beside the first. */
+export interface ClusterOutput {
+  /** `global`, `shard1`, … */
+  readonly name: string;
+  readonly nodes: readonly NodeOutput[];
+  readonly write: Endpoint;
+  readonly read: Endpoint;
+  readonly backupContainer: string;
+}
+
+/** Shards: the first, shard 0, is the stack's own `nodes`. */
+export interface ShardingOutput {
+  readonly shards: number;
+  readonly buckets: number;
+  readonly others: readonly ClusterOutput[];
+}
+
 /** Plain values of a stack's outputs. */
 export interface StackValues {
   readonly stage: StageNumber;
@@ -63,6 +89,8 @@ export interface StackValues {
   readonly endpoints: Endpoints;
   readonly pool: PoolPlan | null;
   readonly cache: CachePlan | null;
+  /** Null (and absent from outputs of earlier versions) below stage 4. */
+  readonly sharding: ShardingOutput | null;
   readonly backupContainer: string;
   readonly notes: readonly string[];
   /** Generations of passwords that are accepted, the one in use first: they say by which names roles log in. */

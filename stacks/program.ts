@@ -10,11 +10,12 @@ import type { StackOutputs } from "./outputs.ts";
 import { stage1 } from "./stage1.ts";
 import { stage2 } from "./stage2.ts";
 import { stage3 } from "./stage3.ts";
+import { stage4 } from "./stage4.ts";
 import { type Topology, planTopology } from "./topology.ts";
 
 /** `before`: while a move is prepared, the topology whose server goes on meanwhile. */
 type Stage = (stack: string, config: StackConfig, topology: Topology, before?: Topology) => StackOutputs;
-const STAGES: Partial<Record<StageNumber, Stage>> = { 1: stage1, 2: stage2, 3: stage3 };
+const STAGES: Partial<Record<StageNumber, Stage>> = { 1: stage1, 2: stage2, 3: stage3, 4: stage4 };
 
 /**
  * The Pulumi program, the same for `pulumi up` and `cgraph-db up`: configuration, topology, then the stage's

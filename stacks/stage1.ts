@@ -59,6 +59,7 @@ export function aloneOutputs({ config, node, server, base, backups, watching, no
     endpoints: { write: endpoint, read: null, pool: null, cache: null, ...watching.endpoints },
     pool: null,
     cache: null,
+    sharding: null,
     backupContainer: backups.containerName,
     notes,
     passwordGenerations: credentials.generations,

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Backups } from "../components/Backups.ts";
-import { Cluster } from "../components/docker/cluster.ts";
+import { Cluster, type ClusterArgs } from "../components/docker/cluster.ts";
 import { dockerName } from "../components/docker/names.ts";
 import type { RedisServer } from "../components/docker/redisContainer.ts";
 import { ROUTER } from "../components/docker/haproxyFiles.ts";
@@ -8,12 +8,16 @@ import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
 import { PgBouncerPool } from "../components/PgBouncerPool.ts";
 import { PrimaryDb } from "../components/PrimaryDb.ts";
 import { ReadReplicaSet } from "../components/ReadReplicaSet.ts";
+import { DATABASE, ROUTER_DATABASE } from "../components/roles.ts";
 import { Router } from "../components/Router.ts";
+import { ShardSet } from "../components/ShardSet.ts";
 import type { StackConfig } from "./config.ts";
-import { type Foundation, foundation } from "./foundation.ts";
+import { type Foundation, foundation, repositoryOptions } from "./foundation.ts";
 import { aloneOutputs } from "./stage1.ts";
 import { NOT_MONITORED, monitor } from "./monitor.ts";
 import { type ServiceOutput, type StackOutputs, describeNode, describeService } from "./outputs.ts";
+import { GLOBAL_CLUSTER, globalSlot, shardPools } from "../components/docker/shardRoutes.ts";
+import { describeSharding } from "./shardOutputs.ts";
 import type { PoolPlan, Topology } from "./topology.ts";
 
 const MiB = 1024 * 1024;
@@ -36,7 +40,17 @@ export interface ReplicatedOptions {
   readonly cache?: { readonly server: RedisServer; readonly services: readonly pulumi.Output<ServiceOutput>[] };
 }
 
-/** The servers of stages 2 and 3 and what leads to them. */
+/** Slots of the clusters beside the first: the global database's for its subscribers. */
+const slotsOf =
+  (shards: number) =>
+  (cluster: string): ClusterArgs["slots"] =>
+    cluster === GLOBAL_CLUSTER
+      ? Object.fromEntries(
+          Array.from({ length: shards }, (_, shard) => [globalSlot(shard), { database: DATABASE, plugin: "pgoutput" }]),
+        )
+      : {};
+
+/** The servers of stages 2 to 4 and what leads to them. */
 export function replicated(
   stack: string,
   config: StackConfig,
@@ -44,11 +58,12 @@ export function replicated(
   base: Foundation,
   { before, cache }: ReplicatedOptions,
 ): StackOutputs {
-  const { nodes, pool } = topology;
+  const { nodes, pool, sharding } = topology;
   const [first, ...others] = nodes;
   if (!first || !pool) throw new Error(`stage ${config.stage} has no server or no pool`);
   const { credentials, site, repository } = base;
   const { postgresVersion, dataGenerations, dataVolumeOptions, ports } = config;
+  const routerNames = [ROUTER, dockerName(stack, ROUTER)];
   const cluster = new Cluster("cluster", {
     site,
     credentials,
@@ -60,7 +75,7 @@ export function replicated(
     synchronous: config.synchronous,
     // The cache follows by a temporary one.
     slots: {},
-    routerNames: [ROUTER, dockerName(stack, ROUTER)],
+    routerNames,
   });
   const common = { site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions };
   const alone = before?.nodes[0];
@@ -70,20 +85,38 @@ export function replicated(
   );
   const replicas = new ReadReplicaSet("replicas", { ...common, cluster, nodes: others });
   const servers = [primary.server, ...replicas.servers];
-  const poolers = new PgBouncerPool("pool", { site, credentials, pool });
+  const shardSet =
+    sharding &&
+    new ShardSet("shards", {
+      ...{ site, credentials, postgresVersion, dataGenerations, dataVolumeOptions, routerNames },
+      first: cluster,
+      clusters: sharding.others,
+      slotsOf: slotsOf(sharding.shards),
+      databasesOf: (name) => (name === GLOBAL_CLUSTER ? [ROUTER_DATABASE] : []),
+      etcdMembers: config.etcdMembers,
+      synchronous: config.synchronous,
+      ...repositoryOptions(config),
+      intervalHours: config.backups.intervalHours,
+      fullDays: config.backups.fullDays,
+    });
+  const poolers = new PgBouncerPool("pool", {
+    ...{ site, credentials, pool },
+    ...(sharding && { more: shardPools(sharding) }),
+  });
   const router = new Router(
     "router",
     {
       site,
       nodes: nodes.map((node) => node.name),
       poolers: poolerNames(pool.instances),
+      clusters: sharding?.others.map(({ name, nodes: its }) => ({ name, nodes: its.map((node) => node.name) })) ?? [],
       ports,
       maxReadLagBytes: config.maxReadLagMiB * MiB,
       maxConnections: routerConnections(pool),
       started: !alone,
     },
     // Clients come when servers are there, and go before the servers do: nothing is written while they stop.
-    { dependsOn: [primary, replicas, poolers] },
+    { dependsOn: [primary, replicas, poolers, ...(shardSet ? [shardSet] : [])] },
   );
   const backups = new Backups("backups", {
     site,
@@ -97,7 +130,14 @@ export function replicated(
     const watching = { services: [], endpoints: NOT_MONITORED };
     return aloneOutputs({ config, node: alone, server: primary.server, base, backups, watching, notes: before.notes });
   }
-  const parts = { servers, backups, cluster: { router, pool: poolers.pool }, ...(cache && { cache: cache.server }) };
+  const all = [...servers, ...(shardSet?.clusters.flatMap((one) => one.servers) ?? [])];
+  const parts = {
+    servers: all,
+    primaries: 1 + (shardSet?.clusters.length ?? 0),
+    backups,
+    cluster: { router, pool: poolers.pool },
+    ...(cache && { cache: cache.server }),
+  };
   const watching = monitor(config, base, parts, [primary, replicas, poolers, router, backups]);
   const local = (port: number) => ({ host: "localhost", port });
   return {
@@ -118,6 +158,8 @@ export function replicated(
         describeService("pgbouncer", `pgbouncer${index}`, container),
       ),
       ...(cache?.services ?? []),
+      ...(shardSet?.clusters.map((one) => describeService("backup", `${one.name}-backup`, one.backups.containerName)) ??
+        []),
       ...watching.services,
     ],
     endpoints: {
@@ -129,6 +171,16 @@ export function replicated(
     },
     pool,
     cache: topology.cache ?? null,
+    sharding:
+      sharding && shardSet
+        ? describeSharding({
+            stack,
+            plan: sharding,
+            clusters: shardSet.clusters,
+            ports,
+            image: site.postgresImage.name,
+          })
+        : null,
     backupContainer: backups.containerName,
     notes: topology.notes,
     passwordGenerations: credentials.generations,

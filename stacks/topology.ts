@@ -40,12 +40,30 @@ export interface CachePlan {
   readonly dataMiB: number;
 }
 
+/** One cluster of PostgreSQL servers beside the first. */
+export interface DatabaseCluster {
+  /** `shard1`, `shard2`, …, or `global`. It begins its servers' names: `shard1-pg0`. */
+  readonly name: string;
+  readonly nodes: readonly PostgresNode[];
+}
+
+/** Stage 4: the first cluster is shard 0. */
+export interface ShardingPlan {
+  readonly shards: number;
+  readonly buckets: number;
+  /** The global database's cluster, which also has the router database, then those of shards 1, 2, … */
+  readonly others: readonly DatabaseCluster[];
+  /** Server connections of each pooler to the router database; each opens one to every shard. */
+  readonly routerPoolSize: number;
+}
+
 export interface Topology {
   readonly stage: StageNumber;
   readonly target: Target;
   readonly nodes: readonly PostgresNode[];
   readonly pool: PoolPlan | undefined;
   readonly cache: CachePlan | undefined;
+  readonly sharding: ShardingPlan | undefined;
   /** What a person should know, such as that servers were scaled down. */
   readonly notes: readonly string[];
 }
@@ -61,6 +79,8 @@ const LEAST_CLUSTER_CONNECTIONS = 25;
 /** Connections beside the pools: LISTEN, schema changes, monitoring, backups, the next move. */
 const DIRECT_CONNECTIONS = 20;
 const RESERVE_SIZE = 5;
+/** Questions to all shards are few, and each holds a connection to every shard. */
+const ROUTER_POOL_SIZE = 10;
 
 /**
  * Scales servers down to what a Docker host has: CPUs to its cores (limits may overlap), memory in proportion so that
@@ -76,7 +96,7 @@ export function fitToHost(sizes: readonly ServerSize[], host: DockerHost): Serve
       const most = Math.floor((host.memoryMiB * HOST_MEMORY_SHARE) / LEAST_MEMORY_MIB);
       throw new UserError(
         `${sizes.length} servers are more than this Docker host can hold: of its ${host.memoryMiB} MiB each would get ${memoryMiB}, and a server needs at least ${LEAST_MEMORY_MIB}`,
-        `set cgraph:replicas to ${most - 1} or less, or use a larger Docker host`,
+        `set cgraph:replicas (or cgraph:shards) so that there are ${most} servers or fewer, or use a larger Docker host`,
         EXIT.refused,
       );
     }
@@ -123,12 +143,13 @@ function checkReplicas(config: StackConfig, replicas: number): void {
 function poolPlan(config: StackConfig, maxConnections: number, notes: string[]): PoolPlan | undefined {
   const figures = GUIDE[config.stage].pool?.value;
   if (!figures) return undefined;
+  const instances = config.poolers ?? figures.instances;
   const plan = planPool({
-    instances: config.poolers ?? figures.instances,
+    instances,
     wantedSize: config.poolSize ?? figures.defaultPoolSize,
     mayShrink: config.poolSize === undefined,
     reserveSize: RESERVE_SIZE,
-    directConnections: DIRECT_CONNECTIONS,
+    directConnections: DIRECT_CONNECTIONS + (config.stage === 4 ? instances * ROUTER_POOL_SIZE : 0),
     maxConnections,
   });
   if (config.poolSize === undefined && plan.poolSize < figures.defaultPoolSize) {
@@ -137,6 +158,15 @@ function poolPlan(config: StackConfig, maxConnections: number, notes: string[]):
     );
   }
   return { ...plan, maxClientConnections: figures.maxClientConnections };
+}
+
+/**
+ * What the global database's servers send: a stream to each shard, two more while a shard copies its tables, one to each
+ * replica, and PostgreSQL's default of ten beside them.
+ */
+function publishing(shards: number, replicas: number): Record<string, string> {
+  const senders = String(10 + 3 * shards + replicas);
+  return { max_wal_senders: senders, max_replication_slots: senders };
 }
 
 /**
@@ -149,7 +179,10 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
   const replicas = config.replicas ?? figures.replicasPerPrimary.value;
   checkReplicas(config, replicas);
   const names = Array.from({ length: 1 + replicas }, (_, index) => `pg${index}`);
-  const { size, notes } = serverSize(config, names.length, host);
+  const { shards, buckets } = config.sharding;
+  // Each shard, and the global database.
+  const clusters = config.stage === 4 ? shards + 1 : 1;
+  const { size, notes } = serverSize(config, clusters * names.length, host);
   const hardware: Hardware = { ...size, storage: { kind: "ssd" } };
   const clustered = config.stage > 1;
   const maxConnections =
@@ -160,21 +193,38 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       "set it higher, or remove it",
     );
   }
-  const settings = tunePostgres({
-    hardware,
-    // Any server of a cluster may be a replica tomorrow.
-    role: clustered ? "replica" : "primary",
-    postgresMajor: config.postgresVersion,
-    maxConnections,
-    ...(clustered ? { walKeepGiB: 1, cronDatabase: "cgraph_production" } : {}),
-    overrides: config.settings,
-  });
+  const tuned = (overrides: Readonly<Record<string, string>>): Settings =>
+    tunePostgres({
+      hardware,
+      // Any server of a cluster may be a replica tomorrow.
+      role: clustered ? "replica" : "primary",
+      postgresMajor: config.postgresVersion,
+      maxConnections,
+      ...(clustered ? { walKeepGiB: 1, cronDatabase: "cgraph_production" } : {}),
+      overrides,
+    });
+  const settings = tuned(config.settings);
   const pool = poolPlan(config, Number(settings["max_connections"]?.value), notes);
   const cacheMemory = config.cacheMemoryMiB ?? Math.max(64, Math.floor(size.memoryMiB / 8));
+  const servers = (prefix: string, its: Settings): PostgresNode[] =>
+    names.map((name, index) => ({
+      name: `${prefix}${name}`,
+      role: index === 0 ? "primary" : "replica",
+      hardware,
+      settings: its,
+    }));
+  const others = (): DatabaseCluster[] => [
+    { name: "global", nodes: servers("global-", tuned({ ...publishing(shards, replicas), ...config.settings })) },
+    ...Array.from({ length: shards - 1 }, (_, index) => `shard${index + 1}`).map((name) => ({
+      name,
+      nodes: servers(`${name}-`, settings),
+    })),
+  ];
   return {
     stage: config.stage,
     target: config.target,
-    nodes: names.map((name, index) => ({ name, role: index === 0 ? "primary" : "replica", hardware, settings })),
+    nodes: servers("", settings),
+    sharding: config.stage === 4 ? { shards, buckets, others: others(), routerPoolSize: ROUTER_POOL_SIZE } : undefined,
     pool,
     cache: figures.cache.value ? { memoryMiB: cacheMemory, dataMiB: Math.floor(cacheMemory * 0.75) } : undefined,
     notes,

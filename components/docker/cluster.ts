@@ -24,12 +24,17 @@ export interface ClusterArgs {
   readonly slots: Readonly<Record<string, { readonly database: string; readonly plugin: string }>>;
   /** Names by which clients reach the servers through the router. */
   readonly routerNames: readonly string[];
+  /** Databases that clients reach beside the application's; default none. */
+  readonly databases?: readonly string[];
+  /** A cluster whose etcd this one shares; default: one of its own. */
+  readonly beside?: Cluster;
 }
 
 /** What servers under Patroni share: etcd, which says who leads, and the cluster's configuration in it. */
 export class Cluster extends pulumi.ComponentResource {
   readonly scope: string;
   readonly routerNames: readonly string[];
+  /** Empty where it shares another's. */
   readonly etcdContainerNames: readonly pulumi.Output<string>[];
   readonly #args: ClusterArgs;
   readonly #config: Record<string, unknown>;
@@ -41,10 +46,10 @@ export class Cluster extends pulumi.ComponentResource {
     this.routerNames = args.routerNames;
     this.#config = clusterConfig(args);
     const members = etcdNames(args.etcdMembers);
-    const containers = members.map((member) => this.#etcd(member, members));
+    const containers = args.beside ? [] : members.map((member) => this.#etcd(member, members));
     this.etcdContainerNames = containers.map((container) => container.name);
     oneShot(
-      "cluster-config",
+      `${name}-config`,
       {
         site: args.site,
         image: args.site.servicesImage,
@@ -59,7 +64,7 @@ export class Cluster extends pulumi.ComponentResource {
         volumes: [{ volumeName: args.site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" }],
         network: true,
       },
-      { parent: this, dependsOn: containers },
+      { parent: this, dependsOn: args.beside ? [args.beside] : containers },
     );
     this.registerOutputs({ scope: this.scope });
   }

@@ -17,6 +17,8 @@ export const VOLUMES = { nodes: "/nodes", backups: "/backups", figures: "/figure
 export interface Watched {
   readonly postgresVersion: PostgresMajor;
   readonly nodes: readonly string[];
+  /** How many of them take writes: one of each cluster. */
+  readonly primaries: number;
   readonly poolers: readonly string[];
   readonly etcdMembers: readonly string[];
   readonly cache: boolean;

@@ -6,10 +6,25 @@ export const ROUTER = "haproxy";
 /** Ports inside of the stack's network. */
 export const ROUTES = { write: 5432, read: 5433, pool: 6432, health: 8404 } as const;
 
+/** A cluster beside the first. */
+export interface RoutedCluster {
+  /** shard1, global, … */
+  readonly name: string;
+  readonly nodes: readonly string[];
+}
+
+/** Ports inside of the stack's network that lead to the clusters beside the first, by their place in the list. */
+export const clusterRoutes = (index: number): { readonly write: number; readonly read: number } => ({
+  write: 5440 + 2 * index,
+  read: 5441 + 2 * index,
+});
+
 export interface HaproxyArgs {
   /** PostgreSQL servers by their name on the network. */
   readonly nodes: readonly string[];
   readonly poolers: readonly string[];
+  /** Clusters beside the first, each with routes of its own; default none. */
+  readonly clusters?: readonly RoutedCluster[];
   /** Bytes of WAL that a replica may lack and still serve reads. */
   readonly maxReadLagBytes: number;
   readonly maxConnections: number;
@@ -24,18 +39,37 @@ const ANSWERS_200 = String.raw`^HTTP/1\.. 200 `;
  * connections at once, so that no client writes to it. A replica that falls behind gets no new ones, and keeps those it
  * has: cutting them would be an error for whoever reads. The pools let go of theirs within `server_lifetime`.
  */
-export function haproxyConf({ nodes, poolers, maxReadLagBytes, maxConnections }: HaproxyArgs): string {
-  const servers = nodes
-    .map((node) => `  server ${node} ${node}:5432 check port 8008 check-ssl verify required verifyhost ${node}`)
-    .join("\n");
-  const backend = (name: string, uri: string, expected: string, connections: string): string => `backend ${name}
+export function haproxyConf({ nodes, poolers, clusters = [], maxReadLagBytes, maxConnections }: HaproxyArgs): string {
+  const backend = (
+    { name, servers }: { name: string; servers: readonly string[] },
+    uri: string,
+    expected: string,
+    connections: string,
+  ): string => `backend ${name}
   balance leastconn
   option tcp-check
   tcp-check send "GET ${uri} HTTP/1.0\\r\\n\\r\\n"
   tcp-check expect rstring '${expected}'
   default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 ${connections} ca-file /run/cgraph-tls/ca.crt resolvers docker init-addr last,libc,none
-${servers}
+${servers
+  .map((node) => `  server ${node} ${node}:5432 check port 8008 check-ssl verify required verifyhost ${node}`)
+  .join("\n")}
 `;
+  /** The ways to one cluster; `suffix` tells its names from the others'. */
+  const routes = (suffix: string, servers: readonly string[], ports: { write: number; read: number }): string => {
+    const [primary, replicas] = [`primary${suffix}`, `replicas${suffix}`];
+    return `frontend write${suffix}
+  bind :${ports.write}
+  default_backend ${primary}
+
+frontend read${suffix}
+  bind :${ports.read}
+  use_backend ${replicas} if { nbsrv(${replicas}) gt 0 }
+  default_backend ${primary}
+
+${backend({ name: primary, servers }, "/primary", TAKES_WRITES, "on-marked-down shutdown-sessions")}
+${backend({ name: replicas, servers }, `/replica?lag=${maxReadLagBytes}`, ANSWERS_200, "tcp-ut 10s")}`;
+  };
   return `global
   maxconn ${maxConnections}
   log stdout format raw daemon notice
@@ -64,18 +98,8 @@ resolvers docker
   timeout retry 500ms
   hold valid 1s
 
-frontend write
-  bind :${ROUTES.write}
-  default_backend primary
-
-frontend read
-  bind :${ROUTES.read}
-  use_backend replicas if { nbsrv(replicas) gt 0 }
-  default_backend primary
-
-${backend("primary", "/primary", TAKES_WRITES, "on-marked-down shutdown-sessions")}
-${backend("replicas", `/replica?lag=${maxReadLagBytes}`, ANSWERS_200, "tcp-ut 10s")}
-frontend pool
+${routes("", nodes, ROUTES)}
+${clusters.map((cluster, index) => `${routes(`-${cluster.name}`, cluster.nodes, clusterRoutes(index))}\n`).join("")}frontend pool
   bind :${ROUTES.pool}
   default_backend poolers
 

@@ -66,7 +66,8 @@ export function monitoringContainers(args: MonitoringContainersArgs, parent: pul
 
   const alerts = alertsOf(
     {
-      replicas: watched.nodes.length - 1,
+      replicas: watched.nodes.length - watched.primaries,
+      primaries: watched.primaries,
       pool: watched.poolers.length > 0,
       cache: watched.cache,
       backupIntervalHours: args.backupIntervalHours,

@@ -2,7 +2,7 @@
 import { stringify } from "yaml";
 import type { PostgresMajor } from "../../tuning/hardware.ts";
 import { type Settings, confText } from "../../tuning/setting.ts";
-import { HBA_RULES, IMAGE_SETTINGS } from "./postgresFiles.ts";
+import { HBA_RULES, IMAGE_SETTINGS, clientRule } from "./postgresFiles.ts";
 
 const NAMESPACE = "/cgraph/";
 const TLS = "/run/cgraph-tls";
@@ -21,10 +21,17 @@ export interface ClusterConfigArgs {
   readonly synchronous: Synchronous;
   /** Logical slots that outlive a failover: database and output plugin by slot name. */
   readonly slots: Readonly<Record<string, { readonly database: string; readonly plugin: string }>>;
+  /** Databases that clients reach beside the application's; default none. */
+  readonly databases?: readonly string[];
 }
 
 /** The cluster's configuration: who may lead, and the settings of all its servers. Patroni applies a change at once. */
-export function clusterConfig({ settings, synchronous, slots }: ClusterConfigArgs): Record<string, unknown> {
+export function clusterConfig({
+  settings,
+  synchronous,
+  slots,
+  databases = [],
+}: ClusterConfigArgs): Record<string, unknown> {
   return {
     ...LEASE,
     // A replica further behind than the guide's warning (1 MB) does not take over: that much could be lost.
@@ -50,7 +57,7 @@ export function clusterConfig({ settings, synchronous, slots }: ClusterConfigArg
         ...IMAGE_SETTINGS,
         ...Object.fromEntries(Object.entries(settings).map(([name, setting]) => [name, confText(setting)])),
       },
-      pg_hba: HBA_RULES,
+      pg_hba: [...HBA_RULES, ...databases.map(clientRule)],
       // A replica that has fallen behind its slot reads what it lacks from the archive.
       recovery_conf: { restore_command: 'pgbackrest archive-get %f "%p"' },
     },

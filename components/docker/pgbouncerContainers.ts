@@ -7,12 +7,14 @@ import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
 import type { DockerSite } from "./DockerSite.ts";
 import { ROUTER, ROUTES } from "./haproxyFiles.ts";
 import { dockerName } from "./names.ts";
-import { pgbouncerIni, userlist } from "./pgbouncerFiles.ts";
+import { type MorePool, pgbouncerIni, userlist } from "./pgbouncerFiles.ts";
 
 export interface PgbouncerContainersArgs {
   readonly site: DockerSite;
   readonly credentials: Credentials;
   readonly pool: PoolPlan;
+  /** Pools for other clusters; default none. */
+  readonly more?: readonly MorePool[];
 }
 
 /** Where PgBouncers run, one or more. */
@@ -42,6 +44,7 @@ export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulum
             write: { hosts: [ROUTER], port: ROUTES.write },
             read: { hosts: [ROUTER], port: ROUTES.read },
             auth: { lookUpAs: credentials.logins.cgraph_pooler.name },
+            more: args.more ?? [],
           }),
           "userlist.txt": pulumi
             .all(

@@ -8,9 +8,23 @@ export interface Upstream {
   readonly port: number;
 }
 
+/** A pool beside the two for the application's database. */
+export interface MorePool {
+  /** As clients call it. */
+  readonly name: string;
+  readonly upstream: Upstream;
+  /** As the server calls it. */
+  readonly database: string;
+  /** The pool through which clients' passwords are looked up. */
+  readonly authDatabase: string;
+  /** Server connections at most; default: as the others. */
+  readonly size?: number;
+}
+
 export interface PgbouncerArgs {
   readonly write: Upstream;
   readonly read: Upstream;
+  readonly more?: readonly MorePool[];
   /**
    * Where clients' passwords are: looked up in PostgreSQL by this user (servers with a certificate of the stack's own), or
    * in the user list (`file`; RDS, which shows its hashes to nobody).
@@ -31,6 +45,10 @@ auth_dbname = ${DATABASE}
 auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
 `;
 
+const morePool = ({ name, upstream, database, authDatabase, size }: MorePool): string =>
+  `${name} = host=${upstream.hosts.join(",")} port=${upstream.port} dbname=${database} auth_dbname=${authDatabase}` +
+  `${size === undefined ? "" : ` pool_size=${size} max_db_connections=${size}`}\n`;
+
 /**
  * pgbouncer.ini: transaction pooling, a database that writes and one that reads. `max_db_connections` caps what all
  * users together open through this pooler on either.
@@ -38,6 +56,7 @@ auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
 export function pgbouncerIni({
   write,
   read,
+  more = [],
   auth,
   maxClientConnections,
   poolSize,
@@ -46,7 +65,7 @@ export function pgbouncerIni({
   return `[databases]
 ${DATABASE} = host=${write.hosts.join(",")} port=${write.port} dbname=${DATABASE}
 ${READ_DATABASE} = host=${read.hosts.join(",")} port=${read.port} dbname=${DATABASE}
-
+${more.map(morePool).join("")}
 [pgbouncer]
 listen_addr = *
 listen_port = 6432

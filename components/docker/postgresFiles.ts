@@ -31,6 +31,7 @@ ${renderPostgresConf(settings)}`;
 }
 
 const names = (...roles: readonly RoleName[]): string => roles.flatMap(namesOf).join(",");
+const CLIENTS = names("cgraph", OWNER, "cgraph_readonly", "cgraph_monitor");
 
 /**
  * Rules of pg_hba.conf: the superuser only through the container's socket; each other role only to its database, over
@@ -39,11 +40,14 @@ const names = (...roles: readonly RoleName[]): string => roles.flatMap(namesOf).
 export const HBA_RULES: readonly string[] = [
   "local   all  postgres  peer",
   `local   replication  ${names("replicator")}  scram-sha-256`,
-  `hostssl ${DATABASE}  ${names("cgraph", OWNER, "cgraph_readonly", "cgraph_monitor")}  all  scram-sha-256`,
+  `hostssl ${DATABASE}  ${CLIENTS}  all  scram-sha-256`,
   `hostssl postgres  ${names("cgraph_monitor")}  all  scram-sha-256`,
   `hostssl ${DATABASE}  ${names("cgraph_pooler", "cgraph_changes")}  samenet  scram-sha-256`,
   `hostssl postgres  ${names("cgraph_rewind")}  samenet  scram-sha-256`,
   `hostssl replication  ${names("replicator")}  samenet  scram-sha-256`,
 ];
+
+/** The rule for one more database of clients. */
+export const clientRule = (database: string): string => `hostssl ${database}  ${CLIENTS}  all  scram-sha-256`;
 
 export const PG_HBA = `# TYPE  DATABASE  USER  ADDRESS  METHOD\n${HBA_RULES.join("\n")}\n`;

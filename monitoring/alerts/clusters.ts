@@ -3,7 +3,7 @@ import { guideThresholds } from "../../stacks/guide.ts";
 import { type Alert, SOON } from "./alert.ts";
 
 /** Alerts of a stage with replicas. */
-export const clusterAlerts = (replicas: number): Alert[] => [
+export const clusterAlerts = (replicas: number, primaries = 1): Alert[] => [
   {
     id: "replication_lag",
     title: "Replication lag",
@@ -30,7 +30,7 @@ export const clusterAlerts = (replicas: number): Alert[] => [
     title: "Servers that take writes",
     unit: "servers",
     bad: "below",
-    thresholds: { warning: null, critical: 1 },
+    thresholds: { warning: null, critical: primaries },
     figure: () => "sum(cgraph_server_primary) or vector(0)",
     holds: { warning: 2, critical: 2 },
     meaning: "nothing can be written",

@@ -6,7 +6,10 @@ import { MACHINE_ALERTS, backupAlerts } from "./machines.ts";
 import { SERVER_ALERTS } from "./servers.ts";
 
 export interface Watched {
+  /** Of all clusters together. */
   readonly replicas: number;
+  /** Clusters; default 1. */
+  readonly primaries?: number;
   readonly pool: boolean;
   readonly cache: boolean;
   readonly backupIntervalHours: number;
@@ -23,7 +26,7 @@ export const everyAlert = (): Alert[] =>
 export function alertsOf(watched: Watched, own: OwnThresholds): Alert[] {
   return [
     ...SERVER_ALERTS,
-    ...(watched.replicas > 0 ? clusterAlerts(watched.replicas) : []),
+    ...(watched.replicas > 0 ? clusterAlerts(watched.replicas, watched.primaries) : []),
     ...(watched.pool ? POOL_ALERTS : []),
     ...(watched.cache ? CACHE_ALERTS : []),
     ...MACHINE_ALERTS,

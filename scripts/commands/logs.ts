@@ -1,4 +1,5 @@
 import { UserError } from "../../tuning/errors.ts";
+import { allNodes } from "../lib/clusters.ts";
 import { runAttached } from "../lib/run.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 
@@ -9,7 +10,7 @@ export async function logs(
 ): Promise<number> {
   const values = await stackValues(await openStack(flags.stack));
   const containers: Record<string, string> = {
-    ...Object.fromEntries(values.nodes.map((node) => [node.name, node.container])),
+    ...Object.fromEntries(allNodes(values).map((node) => [node.name, node.container])),
     ...Object.fromEntries(values.services.map((service) => [service.name, service.container])),
     backup: values.backupContainer,
   };

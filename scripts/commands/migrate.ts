@@ -49,6 +49,9 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
   if (values.stage === to) {
     throw new UserError(`stack ${flags.stack} is at stage ${to} already`, "nothing was changed", EXIT.wrongUse);
   }
+  if (to === 4 || values.stage === 4) {
+    throw new UserError("moves to and from shards are not in this version yet", "see docs/sharding.md", EXIT.refused);
+  }
   await checkTopology(checkedConfig(flags.stack, { stage: String(to) }));
   const planned = planMove(values.stage, to, await factsOf(flags.stack, values, to));
   if (flags.pauseAfter !== undefined && !planned.some(({ id }) => id === flags.pauseAfter)) {

@@ -1,26 +1,16 @@
-import { readFileSync, readdirSync } from "node:fs";
-import { join } from "node:path";
 import type { Client } from "pg";
 import { OWNER } from "../../components/roles.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { environment } from "../lib/connection.ts";
 import { loginOf } from "../lib/login.ts";
-import { ROOT } from "../lib/paths.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import type { AnyStackValues } from "../lib/stack.ts";
-
-const FOLDER = join(ROOT, "schema");
-
-/** The schema's files in the order in which they are applied. */
-export const schemaFiles = (): string[] =>
-  readdirSync(FOLDER)
-    .filter((file) => /^\d+.*\.sql$/.test(file))
-    .sort();
+import { wholeSchema } from "../shards/schema.ts";
 
 /** `schema show`: the SQL that `schema apply` runs. */
 export function showSchema(): void {
-  for (const file of schemaFiles()) print(`-- schema/${file}\n${readFileSync(join(FOLDER, file), "utf8")}`);
+  for (const { name, sql } of wholeSchema()) print(`-- schema/${name}\n${sql}`);
 }
 
 /** Any number that nobody else uses: two `schema apply` at once take turns. */
@@ -51,18 +41,23 @@ async function asOwner(stack: string, values: AnyStackValues, work: (client: Cli
 export async function applySchema(flags: { stack: string; json?: boolean }): Promise<void> {
   const { openStack, anyStackValues } = await import("../lib/stack.ts");
   const values = await anyStackValues(await openStack(flags.stack));
-  const files = schemaFiles();
+  let applied = wholeSchema().map(({ name }) => name);
   try {
     await step("schema", async (progress) => {
+      if (values.target === "docker" && values.stage === 4) {
+        const { applyShardedSchema } = await import("../shards/apply.ts");
+        applied = await applyShardedSchema(flags.stack, values, progress);
+        return { value: undefined, done: `${values.sharding?.shards} shards, global and router database` };
+      }
       await asOwner(flags.stack, values, async (client) => {
         await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
-        for (const file of files) {
-          progress.detail(file);
+        for (const { name, sql } of wholeSchema()) {
+          progress.detail(name);
           // Several statements in one query run as one transaction: a file is applied whole or not at all.
-          await client.query(readFileSync(join(FOLDER, file), "utf8"));
+          await client.query(sql);
         }
       });
-      return { value: undefined, done: `${files.length} files applied` };
+      return { value: undefined, done: `${applied.length} files applied` };
     });
   } catch (error) {
     if (error instanceof UserError) throw error;
@@ -75,5 +70,5 @@ export async function applySchema(flags: { stack: string; json?: boolean }): Pro
       EXIT.failed,
     );
   }
-  if (flags.json) printJson({ stack: flags.stack, files });
+  if (flags.json) printJson({ stack: flags.stack, files: applied });
 }

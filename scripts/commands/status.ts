@@ -1,6 +1,7 @@
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
 import { type CacheState, cacheState } from "../lib/cacheState.ts";
+import { type ClusterView, allNodes, clusterViews } from "../lib/clusters.ts";
 import { type Member, clusterMembers, isCluster, isLeader, isServing } from "../lib/cluster.ts";
 import { containerStates } from "../lib/docker.ts";
 import { type FiringAlert, firingAlerts } from "../lib/firingAlerts.ts";
@@ -34,6 +35,10 @@ function nodeStatus(
   return { name: node.name, role, state, lagBytes, lagSeconds };
 }
 
+/** What each cluster says of itself; nothing where one does not answer. */
+const ofAll = async <T>(views: readonly ClusterView[], ask: (values: StackValues) => Promise<T[]>): Promise<T[]> =>
+  (await Promise.all(views.map((view) => ask(view.values).catch(() => [])))).flat();
+
 /** `status`: what runs, how large, who leads, who lags, and whether all is well. Exit 1 where a part is not. */
 export async function status(flags: { stack: string; json?: boolean }): Promise<ExitCode> {
   const values = await anyStackValues(await openStack(flags.stack));
@@ -41,11 +46,12 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
     return (await import("../aws/status.ts")).statusAws(flags.stack, values, flags.json === true);
   }
   const services = [...values.services, { name: "backup", kind: "backup", container: values.backupContainer }];
-  const containers = [...values.nodes, ...services].map(({ container }) => container);
+  const containers = [...allNodes(values), ...services].map(({ container }) => container);
+  const views = clusterViews(values);
   const [states, members, lags, pools, cache, alerts, rotation] = await Promise.all([
     containerStates(containers),
-    isCluster(values) ? clusterMembers(values).catch(() => []) : undefined,
-    isCluster(values) ? replicationLag(values).catch(() => []) : [],
+    isCluster(values) ? ofAll(views, clusterMembers) : undefined,
+    isCluster(values) ? ofAll(views, replicationLag) : [],
     poolStates(values),
     cacheState(values),
     firingAlerts(values),
@@ -56,7 +62,7 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
     if (!state) return "missing";
     return state.status === "running" ? (state.health === "none" ? "running" : state.health) : state.status;
   };
-  const nodes = values.nodes.map((node) => ({
+  const nodes = allNodes(values).map((node) => ({
     ...node,
     ...nodeStatus(node, health(node.container), members, lags),
   }));
@@ -73,6 +79,7 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
       endpoints: values.endpoints,
       pools,
       cache,
+      sharding: values.sharding,
       alerts,
       rotation,
       backups,
@@ -84,7 +91,9 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
     printRotation(rotation);
   }
   const well = [...nodes, ...others].every(({ state }) => state === "healthy" || state === "running");
-  return well && nodes.some(({ role }) => role === "primary") ? EXIT.done : EXIT.failed;
+  const leads = ({ values: its }: ClusterView): boolean =>
+    its.nodes.some(({ name }) => nodes.some((node) => node.name === name && node.role === "primary"));
+  return well && views.every(leads) ? EXIT.done : EXIT.failed;
 }
 
 function printAlerts(values: StackValues, alerts: readonly FiringAlert[] | null): void {

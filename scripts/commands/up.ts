@@ -22,6 +22,8 @@ import {
   writeStackConfig,
 } from "../lib/stackConfig.ts";
 import { checkStackName } from "../lib/stackFiles.ts";
+import { stateValues } from "../lib/state.ts";
+import { checkSharding } from "../shards/guard.ts";
 import { checkTarget } from "../lib/target.ts";
 import { OFFICIAL_BASE } from "../setup/baseImage.ts";
 import { chooseGrafana } from "../setup/grafanaImage.ts";
@@ -48,10 +50,12 @@ async function checkPort(config: StackConfig, stack: string): Promise<void> {
         .once("error", () => resolve(false))
         .listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
     });
-  const { write, read, pool, cache } = config.ports;
+  const { write, read, pool, cache, shards } = config.ports;
+  // Two for each cluster beside the first: the global database's and the other shards'.
+  const clusters = config.stage === 4 ? Array.from({ length: 2 * config.sharding.shards }, (_, i) => shards + i) : [];
   for (const port of config.stage === 1
     ? [write]
-    : [write, read, pool, ...(GUIDE[config.stage].cache.value ? [cache] : [])]) {
+    : [write, read, pool, ...clusters, ...(GUIDE[config.stage].cache.value ? [cache] : [])]) {
     if (await isFree(port)) continue;
     throw new UserError(
       `port ${port} on 127.0.0.1 is taken by another program`,
@@ -100,6 +104,7 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     ) {
       wanted["baseImage"] = toolchain.baseImage;
     }
+    await checkSharding(stack, (await stateValues(stack)) as StackValues | undefined, config);
     const { grafanaImage } = await choosing;
     if (grafanaImage === null) unsetStackConfig(flags.stack, "grafanaImage");
     else if (grafanaImage !== undefined) wanted["grafanaImage"] = grafanaImage;

@@ -1,6 +1,7 @@
 /** Who leads a stack's servers at the moment, as Patroni says. */
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { clusterViews } from "./clusters.ts";
 import { docker } from "./docker.ts";
 import { InContainer } from "./inContainer.ts";
 import { type Step, step } from "./progress.ts";
@@ -166,10 +167,17 @@ const PATIENCE_MS = 120_000;
 /** How often the copy of a replica may fail. */
 const FAILED_COPIES = 3;
 
-/** Waits until there is a primary and every replica follows it. A replica that is being copied is waited for. */
+/**
+ * Waits until each of a stack's clusters has a primary and every replica follows it. A replica that is being copied is
+ * waited for.
+ */
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
-  await step("servers", async (progress: Step) => {
+  for (const view of clusterViews(values)) await settleCluster(view.name === "" ? "servers" : view.name, view.values);
+}
+
+async function settleCluster(title: string, values: StackValues): Promise<void> {
+  await step(title, async (progress: Step) => {
     const states = new Map<string, string>();
     const failures = new Map<string, number>();
     let changed = Date.now();

@@ -1,7 +1,14 @@
 /** How clients reach a stack's database: URLs, the certificate authority's file, the password file. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { DATABASE, READ_DATABASE, type RoleName } from "../../components/roles.ts";
+import {
+  DATABASE,
+  GLOBAL_DATABASE,
+  READ_DATABASE,
+  ROUTER_DATABASE,
+  type RoleName,
+  shardDatabase,
+} from "../../components/roles.ts";
 import type { Endpoint, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { acceptedLogins, loginOf } from "./login.ts";
@@ -49,6 +56,24 @@ export function connectionUrl(
   return `postgresql://${user}@${host}:${port}/${database}?${parameters.toString().replaceAll("%2F", "/")}`;
 }
 
+/** At stage 4: a pool for each shard and for the global database, and the router database, where all shards look like one. */
+function shardEnvironment(values: StackValues, url: (database: string) => string): Record<string, string> {
+  // Outputs of earlier versions have no such key.
+  const shards = (values.sharding as StackValues["sharding"] | undefined)?.shards ?? 0;
+  if (shards === 0) return {};
+  const each = Array.from({ length: shards }, (_, shard) => [
+    [`SHARD_${shard}_URL`, url(shardDatabase(shard))],
+    [`SHARD_${shard}_REPLICA_URL`, url(`${shardDatabase(shard)}_ro`)],
+  ]);
+  return {
+    DATABASE_URL: url(ROUTER_DATABASE),
+    DATABASE_REPLICA_URL: url(ROUTER_DATABASE),
+    DATABASE_GLOBAL_URL: url(GLOBAL_DATABASE),
+    SHARD_MAP_URL: url(GLOBAL_DATABASE),
+    ...(Object.fromEntries(each.flat()) as Record<string, string>),
+  };
+}
+
 /**
  * The environment that applications get: the same keys in dotenv and in JSON. From stage 2 on DATABASE_URL and
  * DATABASE_REPLICA_URL lead to the pools; the others to the primary itself, which LISTEN, advisory locks and schema
@@ -65,6 +90,8 @@ export async function environment(stack: string, values: StackValues): Promise<R
     DATABASE_READONLY_URL: direct("cgraph_readonly"),
     DATABASE_OWNER_URL: direct("cgraph_owner"),
     DATABASE_MONITOR_URL: direct("cgraph_monitor"),
+    ...(pool &&
+      shardEnvironment(values, (database) => connectionUrl(values, "cgraph", pool, { certificate }, database))),
     ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
     PGSSLROOTCERT: certificate,
   };

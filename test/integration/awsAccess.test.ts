@@ -134,9 +134,9 @@ describe("a database without a public address", () => {
 
   it("takes the schema, and its application's reads and writes, and nobody else's", async () => {
     const { withPrimary } = await import("../../scripts/aws/client.ts");
-    const { schemaFiles } = await import("../../scripts/commands/schema.ts");
+    const { wholeSchema } = await import("../../scripts/shards/schema.ts");
     await withPrimary(values, { user: "cgraph_owner", password: passwords.cgraph_owner }, "test", async (client) => {
-      for (const file of schemaFiles()) await client.query(readFileSync(join(ROOT, "schema", file), "utf8"));
+      for (const { sql } of wholeSchema()) await client.query(sql);
     });
     const app = await direct("cgraph", passwords.cgraph);
     await app.query("INSERT INTO users (username, email) VALUES ('a', 'a@example.org')");

@@ -34,7 +34,13 @@ const isFree = (port: number): Promise<boolean> =>
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(20_000, 30_000);
-    if ((await Promise.all([0, 1, 947, 1000, 3658, 3661, 3672].map((offset) => isFree(port + offset)))).every(Boolean))
+    if (
+      (
+        await Promise.all(
+          [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 947, 1000, 3658, 3661, 3672].map((offset) => isFree(port + offset)),
+        )
+      ).every(Boolean)
+    )
       return port;
   }
 }

@@ -18,7 +18,7 @@ interface Made {
 
 const host = { cpus: 16, memoryMiB: 262_144 };
 const options = new Map<string, pulumi.CustomResourceOptions>();
-const made: Record<number, Made[]> = { 2: [], 3: [] };
+const made: Record<number, Made[]> = { 2: [], 3: [], 4: [] };
 let collecting = 2;
 
 const containers = (stage: number): string[] =>
@@ -55,6 +55,7 @@ beforeAll(async () => {
   const stages = [
     [2, (await import("../../stacks/stage2.ts")).stage2],
     [3, (await import("../../stacks/stage3.ts")).stage3],
+    [4, (await import("../../stacks/stage4.ts")).stage4],
   ] as const;
   for (const [stage, compose] of stages) {
     collecting = stage;
@@ -68,7 +69,8 @@ beforeAll(async () => {
     });
   }
   await pulumi.runtime.disconnect();
-});
+  // A hundred resources, their passwords' verifiers among them: on a busy machine that takes a while.
+}, 120_000);
 
 describe("backups of a cluster", () => {
   it("are given by each server to the backup container's certificate alone, which asks a replica first", () => {
@@ -147,6 +149,109 @@ describe("stages 2 and 3 in Docker", () => {
         expect(JSON.stringify({ ...inputs, uploads: [] }), name).not.toMatch(/-secret/);
       }
     }
+  });
+});
+
+describe("stage 4 in Docker", () => {
+  const clusters = ["", "global-", "shard1-", "shard2-", "shard3-"];
+
+  it("has the guide's four shards with a replica each, a global database, and one of the rest", () => {
+    const servers = clusters.flatMap((cluster) => [`${cluster}pg0`, `${cluster}pg1`, `${cluster}backup`]);
+    const syncs = ["cache-sync", "shard1-cache-sync", "shard2-cache-sync", "shard3-cache-sync"];
+    const rest = ["etcd0", "haproxy", "pgbouncer0", "pgbouncer1", "redis", "alertmanager", "exporters", "prometheus"];
+    expect(containers(4)).toEqual([...servers, ...syncs, ...rest].sort());
+  });
+
+  it("keeps the URNs of stage 3's servers and data, so that they become the first shard", () => {
+    for (const { type, name } of made[3] ?? []) {
+      // Stage 3 has more replicas of its only primary.
+      if (/^pg[23]/.test(name) || !/Volume|RandomPassword/.test(type)) continue;
+      expect(
+        made[4]?.some((one) => one.type === type && one.name === name),
+        name,
+      ).toBe(true);
+    }
+  });
+
+  it("protects every shard's data and backups, each with volumes of its own", () => {
+    for (const cluster of clusters) {
+      for (const name of [`${cluster}pg0-data`, `${cluster}pg1-data`, `${cluster}backups`]) {
+        expect(options.get(`4 docker:index/volume:Volume ${name}`), name).toMatchObject({
+          protect: true,
+          retainOnDelete: true,
+        });
+      }
+    }
+  });
+
+  it("gives each cluster a scope and a first server, the global one slots for the shards", () => {
+    const scopes = clusters.map((cluster) => {
+      const yaml = parse(given(4, `${cluster}pg0-config-writer`, "patroni.yml")) as {
+        scope: string;
+        bootstrap: { dcs: { slots: object; postgresql: { pg_hba: string[] } } };
+      };
+      const { slots, postgresql } = yaml.bootstrap.dcs;
+      const shards = [0, 1, 2, 3].map((shard) => `cgraph_global_shard${shard}`);
+      expect(Object.keys(slots)).toEqual(cluster === "global-" ? shards : []);
+      const routed = postgresql.pg_hba.some((rule) => rule.includes("cgraph_router"));
+      expect(routed).toBe(cluster === "global-");
+      return yaml.scope;
+    });
+    expect(new Set(scopes).size).toBe(clusters.length);
+  });
+
+  it("has a pool and a published route for each cluster", () => {
+    const ini = given(4, "pgbouncer0-config-writer", "pgbouncer.ini");
+    const haproxy = given(4, "haproxy-config-writer", "haproxy.cfg");
+    expect(ini).toContain(
+      "cgraph_shard0 = host=haproxy port=5432 dbname=cgraph_production auth_dbname=cgraph_shard0\n",
+    );
+    expect(ini).toContain(
+      "cgraph_global = host=haproxy port=5440 dbname=cgraph_production auth_dbname=cgraph_global\n",
+    );
+    expect(ini).toContain("cgraph_shard1_ro = host=haproxy port=5443 dbname=cgraph_production");
+    expect(ini).toContain(
+      "cgraph_router = host=haproxy port=5440 dbname=cgraph_router auth_dbname=cgraph_global pool_size=10",
+    );
+    expect(haproxy).toMatch(/frontend write-shard1\n {2}bind :5442\n {2}default_backend primary-shard1\n/);
+    expect(haproxy).toMatch(/backend primary-shard1\n[^]*?server shard1-pg0 shard1-pg0:5432/);
+    const published = inputsOf(4, "haproxy")["ports"] as { internal: number; external: number }[];
+    expect(published.map(({ internal, external }) => [internal, external])).toEqual([
+      ...[
+        [5432, 5432],
+        [5433, 5433],
+        [6432, 6432],
+      ],
+      ...[
+        [5440, 5442],
+        [5441, 5443],
+        [5442, 5444],
+        [5443, 5445],
+        [5444, 5446],
+        [5445, 5447],
+        [5446, 5448],
+        [5447, 5449],
+      ],
+    ]);
+  });
+
+  it("refuses numbers of shards and buckets that cannot be", () => {
+    const read = (values: Record<string, string>) => () => readConfig((key) => ({ stage: "4", ...values })[key]);
+    for (const shards of ["0", "3.5", "-1", "257", "four"]) {
+      expect(read({ shards }), shards).toThrow("256 buckets can be given to a whole number of shards from 1 to 256");
+    }
+    for (const buckets of ["0", "100", "4096"]) expect(read({ buckets }), buckets).toThrow(/from 1 to 2048/);
+    expect(read({ buckets: "2" })().sharding).toEqual({ shards: 2, buckets: 2 });
+  });
+
+  it("gives the global database's servers room for a stream to each shard", () => {
+    const topology = planTopology(
+      readConfig((key) => ({ stage: "4" })[key]),
+      host,
+    );
+    const senders = (settings: Record<string, { value: unknown }> | undefined) => settings?.["max_wal_senders"]?.value;
+    expect(senders(topology.sharding?.others[0]?.nodes[0]?.settings)).toBe(23);
+    expect(senders(topology.nodes[0]?.settings)).toBe(10);
   });
 });
 

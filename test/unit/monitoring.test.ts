@@ -116,7 +116,14 @@ describe("monitoring's configuration", () => {
   });
 
   it("asks of a server on its own what it has", () => {
-    const watched = { postgresVersion: 17, nodes: ["pg0"], poolers: [], etcdMembers: [], cache: false } as const;
+    const watched = {
+      postgresVersion: 17,
+      nodes: ["pg0"],
+      poolers: [],
+      etcdMembers: [],
+      cache: false,
+      primaries: 1,
+    } as const;
     expect(jobsOf(watched).map(({ name }) => name)).toEqual(["postgresql", "node", "cgraph"]);
     expect(prometheusYaml(jobsOf(watched), PACE)).not.toContain("patroni");
   });

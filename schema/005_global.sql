@@ -18,3 +18,9 @@ CREATE TABLE IF NOT EXISTS announcements (
     ends_at timestamp,
     inserted_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')
 );
+
+CREATE TABLE IF NOT EXISTS forums (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name text NOT NULL UNIQUE,
+    inserted_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')
+);

@@ -1,0 +1,49 @@
+/** Names and routes of a sharded stack's clusters, as components and commands need them. Pure. */
+import { DATABASE, GLOBAL_DATABASE, ROUTER_DATABASE, shardDatabase } from "../roles.ts";
+import { ROUTER, ROUTES, clusterRoutes } from "./haproxyFiles.ts";
+import type { MorePool } from "./pgbouncerFiles.ts";
+import type { ShardingPlan } from "../../stacks/topology.ts";
+
+export const GLOBAL_CLUSTER = "global";
+/** The first cluster, under the name that it has among the others. */
+export const FIRST_CLUSTER = "shard0";
+
+/** The slot by which a shard follows the global database. */
+export const globalSlot = (shard: number): string => `cgraph_global_shard${shard}`;
+
+/** The name of PgBouncer's pool for a cluster: `cgraph_global`, `cgraph_shard0`, … */
+export const poolDatabase = (cluster: string): string =>
+  cluster === GLOBAL_CLUSTER ? GLOBAL_DATABASE : shardDatabase(Number(cluster.slice("shard".length)));
+
+/** The router's ports inside of the stack's network that lead to a cluster. */
+export function routesOf(
+  plan: { readonly others: readonly { readonly name: string }[] },
+  cluster: string,
+): { write: number; read: number } {
+  if (cluster === FIRST_CLUSTER) return ROUTES;
+  const index = plan.others.findIndex(({ name }) => name === cluster);
+  if (index < 0) throw new Error(`there is no cluster ${cluster}`);
+  return clusterRoutes(index);
+}
+
+/** The pools of a sharded stack: for each cluster one that writes and one that reads, and one for the router database. */
+export function shardPools(plan: ShardingPlan): MorePool[] {
+  const at = (port: number) => ({ hosts: [ROUTER], port });
+  const clusters = [FIRST_CLUSTER, ...plan.others.map(({ name }) => name)].flatMap((cluster): MorePool[] => {
+    const { write, read } = routesOf(plan, cluster);
+    const name = poolDatabase(cluster);
+    // Passwords are asked of the cluster itself: one that is down takes no other with it.
+    return [
+      { name, upstream: at(write), database: DATABASE, authDatabase: name },
+      { name: `${name}_ro`, upstream: at(read), database: DATABASE, authDatabase: `${name}_ro` },
+    ];
+  });
+  const router = {
+    name: ROUTER_DATABASE,
+    upstream: at(routesOf(plan, GLOBAL_CLUSTER).write),
+    database: ROUTER_DATABASE,
+    authDatabase: GLOBAL_DATABASE,
+    size: plan.routerPoolSize,
+  };
+  return [...clusters, router];
+}

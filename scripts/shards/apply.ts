@@ -1,0 +1,201 @@
+/** `schema apply` at stage 4: tables everywhere, the first shard map, global tables to the shards, the router database. */
+import type { Client } from "pg";
+import { ROUTER } from "../../components/docker/haproxyFiles.ts";
+import { DATABASE, OWNER, ROUTER_DATABASE, type RoleName } from "../../components/roles.ts";
+import { literal } from "../../components/sqlText.ts";
+import { type TableFacts, FACTS_SQL, checkTables } from "../../sharding/checkTables.ts";
+import { publishMap, readMap, readOwned, setOwned } from "../../sharding/publish.ts";
+import {
+  type ForeignServer,
+  GLOBAL_SERVER,
+  classViewsSql,
+  routerServersSql,
+  routerTablesSql,
+  shardServer,
+} from "../../sharding/routerSql.ts";
+import { type ShardMap, firstAssignment, shardsOf } from "../../sharding/shardMap.ts";
+import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
+import { TABLES, globalTables } from "../../sharding/tables.ts";
+import type { StackValues } from "../../stacks/outputs.ts";
+import { FIRST_CLUSTER, GLOBAL_CLUSTER, globalSlot, routesOf } from "../../components/docker/shardRoutes.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { clusterViews } from "../lib/clusters.ts";
+import { loginOf } from "../lib/login.ts";
+import type { Step } from "../lib/progress.ts";
+import { asClusterOwner, superuserScript } from "./owner.ts";
+import { type SchemaPart, globalSchema, shardSchema } from "./schema.ts";
+
+/** Any number that nobody else uses: two at once take turns. */
+const ADVISORY_LOCK = 7_239_410_551;
+const AUTHORITY = "/run/cgraph-tls/ca.crt";
+const CLIENT_ROLES: readonly RoleName[] = ["cgraph", OWNER, "cgraph_readonly", "cgraph_monitor"];
+
+interface Shard {
+  readonly number: number;
+  readonly name: string;
+  readonly values: StackValues;
+}
+
+async function applyParts(
+  client: Client,
+  parts: readonly SchemaPart[],
+  progress: (part: string) => void,
+): Promise<void> {
+  await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
+  for (const { name, sql } of parts) {
+    progress(name);
+    await client.query(sql);
+  }
+}
+
+/** Where servers of the stack find a cluster's primary, and trust it. */
+const placeOf = (values: StackValues, cluster: string): ForeignServer => ({
+  host: ROUTER,
+  port: String(routesOf(values.sharding ?? { others: [] }, cluster).write),
+  dbname: DATABASE,
+  sslmode: "verify-full",
+  sslrootcert: AUTHORITY,
+});
+
+/** The map there is, or the first one, of which every shard is told before any client. */
+async function bringMap(
+  stack: string,
+  global: StackValues,
+  shards: readonly Shard[],
+  buckets: number,
+): Promise<ShardMap> {
+  const found = await asClusterOwner(stack, global, readMap);
+  const map = found ?? { version: 1, shards: firstAssignment(buckets, shards.length) };
+  const unknown = shardsOf(map.shards).find((shard) => shard >= shards.length);
+  if (unknown !== undefined) {
+    throw new UserError(
+      `the shard map gives buckets to shard ${unknown}, and the stack has ${shards.length} shards`,
+      `set cgraph:shards to ${unknown + 1} or more`,
+      EXIT.refused,
+    );
+  }
+  for (const { number, values } of shards) {
+    await asClusterOwner(stack, values, async (client) => {
+      if (!(await readOwned(client))) await setOwned(client, number, map);
+    });
+  }
+  if (!found) await asClusterOwner(stack, global, (client) => publishMap(client, map));
+  return map;
+}
+
+/** Looks again and again for two minutes. Throws a UserError that says what is missing. */
+async function until(missing: string, look: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + 120_000;
+  while (!(await look())) {
+    if (Date.now() > end) throw new UserError(missing, "see ./cgraph-db status and ./cgraph-db logs", EXIT.failed);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+/** A shard's subscription to the global tables and the map. */
+async function subscribe({ number, values }: Shard, global: StackValues): Promise<void> {
+  const slot = globalSlot(number);
+  const place = { ...placeOf(values, GLOBAL_CLUSTER), ...loginOf(values, "cgraph_changes") };
+  const conninfo = literal(
+    Object.entries(place)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(" "),
+  );
+  // Patroni makes the slot, and keeps it through a failover.
+  await until(
+    `the global database has no slot ${slot}`,
+    async () =>
+      (await superuserScript(
+        global,
+        DATABASE,
+        `SELECT count(*) FROM pg_replication_slots WHERE slot_name = '${slot}'`,
+      )) === "1",
+  );
+  const exists = await superuserScript(
+    values,
+    DATABASE,
+    `SELECT count(*) FROM pg_subscription WHERE subname = '${GLOBAL_PUBLICATION}'`,
+  );
+  await superuserScript(
+    values,
+    DATABASE,
+    exists === "0"
+      ? `CREATE SUBSCRIPTION ${GLOBAL_PUBLICATION} CONNECTION ${conninfo} PUBLICATION ${GLOBAL_PUBLICATION}
+         WITH (create_slot = false, slot_name = '${slot}')`
+      : `ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} CONNECTION ${conninfo};
+         ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} REFRESH PUBLICATION`,
+  );
+  await until(
+    `shard ${number} does not get the global tables`,
+    async () =>
+      (await superuserScript(values, DATABASE, "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")) ===
+      "0",
+  );
+}
+
+/** The database and what only a superuser may make in it. */
+async function makeRouter(global: StackValues, shards: readonly Shard[]): Promise<void> {
+  await superuserScript(
+    global,
+    "postgres",
+    `SELECT 'CREATE DATABASE ${ROUTER_DATABASE} OWNER ${OWNER}'
+       WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '${ROUTER_DATABASE}') \\gexec
+     REVOKE ALL ON DATABASE ${ROUTER_DATABASE} FROM PUBLIC;
+     GRANT CONNECT, TEMPORARY ON DATABASE ${ROUTER_DATABASE} TO ${CLIENT_ROLES.join(", ")};`,
+  );
+  const servers = {
+    [GLOBAL_SERVER]: placeOf(global, GLOBAL_CLUSTER),
+    ...Object.fromEntries(shards.map(({ number, name }) => [shardServer(number), placeOf(global, name)])),
+  };
+  // Sessions of either name of a role act as the role.
+  const users = CLIENT_ROLES.map((role) => ({ role, options: { ...loginOf(global, role) } }));
+  await superuserScript(
+    global,
+    ROUTER_DATABASE,
+    `${routerServersSql(servers, users, OWNER)}
+     ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph;
+     ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly;`,
+  );
+}
+
+/** Brings all clusters to what they should be; run again, it changes nothing. Gives the names of what was applied. */
+export async function applyShardedSchema(stack: string, values: StackValues, progress: Step): Promise<string[]> {
+  const views = clusterViews(values);
+  const global = views.find(({ name }) => name === GLOBAL_CLUSTER)?.values;
+  if (!global || !values.sharding) throw new Error("the stack has no global database");
+  const shards = views
+    .filter(({ name }) => name !== GLOBAL_CLUSTER)
+    .map((view): Shard => ({ ...view, number: view.name === FIRST_CLUSTER ? 0 : Number(view.name.slice(5)) }));
+
+  await asClusterOwner(stack, global, async (client) => {
+    await applyParts(client, globalSchema(), (part) => progress.detail(`global database: ${part}`));
+    const tables = globalTables(TABLES).map(({ name }) => name);
+    // For the shards' first copy.
+    await client.query(
+      `GRANT USAGE ON SCHEMA public TO cgraph_changes; GRANT SELECT ON ${tables.join(", ")} TO cgraph_changes`,
+    );
+  });
+  for (const shard of shards) {
+    await asClusterOwner(stack, shard.values, async (client) => {
+      await applyParts(client, shardSchema(), (part) => progress.detail(`${shard.name}: ${part}`));
+      const { rows } = await client.query<{ facts: TableFacts[] }>(FACTS_SQL);
+      checkTables(TABLES, rows[0]?.facts ?? []);
+    });
+  }
+  progress.detail("shard map");
+  const map = await bringMap(stack, global, shards, values.sharding.buckets);
+  for (const shard of shards) {
+    progress.detail(`${shard.name}: global tables`);
+    await subscribe(shard, global);
+    await asClusterOwner(stack, shard.values, (client) => client.query(classViewsSql(shard.number, map.shards)));
+  }
+  progress.detail("router database");
+  await makeRouter(global, shards);
+  await asClusterOwner(stack, global, (client) => client.query(routerTablesSql(map.shards)), {
+    database: ROUTER_DATABASE,
+  });
+  return [
+    ...globalSchema().map(({ name }) => `global: ${name}`),
+    ...shardSchema().map(({ name }) => `shards: ${name}`),
+  ];
+}

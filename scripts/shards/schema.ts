@@ -1,0 +1,37 @@
+/** The SQL of a sharded stack's databases, in the order in which it is applied. */
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { globalPublicationSql, shardTablesSql } from "../../sharding/shardSql.ts";
+import { ROOT } from "../lib/paths.ts";
+
+/** A piece of SQL that is applied whole or not at all, with the name that people know it by. */
+export interface SchemaPart {
+  readonly name: string;
+  readonly sql: string;
+}
+
+const FOLDER = join(ROOT, "schema");
+const part = (name: string): SchemaPart => ({ name, sql: readFileSync(join(FOLDER, name), "utf8") });
+const numbered = (folder: string): string[] =>
+  readdirSync(join(FOLDER, folder))
+    .filter((file) => /^\d+.*\.sql$/.test(file))
+    .sort();
+
+/** CGraph's tables in one database: stages 1 to 3, and what a shard begins with. */
+export const wholeSchema = (): SchemaPart[] => numbered(".").map(part);
+
+/** The global database: the global tables, the shard map, the directory, the publication for the shards. */
+export const globalSchema = (): SchemaPart[] => [
+  part("005_global.sql"),
+  part("sharding/010_functions.sql"),
+  part("sharding/020_global.sql"),
+  { name: "publication of the global tables", sql: globalPublicationSql() },
+];
+
+/** A shard: all tables, with the shard key in their keys and refusing rows of other shards. */
+export const shardSchema = (): SchemaPart[] => [
+  ...wholeSchema(),
+  part("sharding/010_functions.sql"),
+  part("sharding/030_shard.sql"),
+  { name: "keys and triggers of the sharded tables", sql: shardTablesSql() },
+];

@@ -1,0 +1,126 @@
+/**
+ * SQL of the router database: one place where all shards look like one database. Each sharded table is partitioned by hash
+ * of its shard key, each partition a foreign table (postgres_fdw) on the shard that has those buckets, so that a question
+ * with the user's id goes to one shard. Pure text.
+ */
+import { literal } from "../components/sqlText.ts";
+import { SCHEMA, classFilterSql } from "./shardSql.ts";
+import { type BucketClass, classesOf, shardsOf } from "./shardMap.ts";
+import { type ShardedTable, TABLES, type TablePlacement, globalTables, shardedTables } from "./tables.ts";
+
+/** A database that the router reads, by libpq's keywords: host, port, dbname, sslmode, sslrootcert, … */
+export type ForeignServer = Readonly<Record<string, string>>;
+
+/** A role of the router database and its password on shards and global database; none: as they know it without one. */
+export interface ForeignUser {
+  readonly role: string;
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export const GLOBAL_SERVER = "global";
+export const shardServer = (shard: number): string => `shard${shard}`;
+/** Where the shards' tables are read from once, to be made alike here. */
+const IMPORTED = "sharding_imported";
+
+/** A shard's view of one class of buckets: `messages_of_4_1`. */
+const classView = (table: string, { modulus, remainder }: BucketClass): string => `${table}_of_${modulus}_${remainder}`;
+
+const optionList = (options: Readonly<Record<string, string>>, verb = ""): string =>
+  Object.entries(options)
+    .map(([key, value]) => `${verb}${key} ${literal(value)}`)
+    .join(", ");
+
+/**
+ * What a shard needs for the router: a view for each class of buckets that it has. A shard's whole table would not do: it
+ * may hold rows of buckets that are just being moved.
+ */
+export function classViewsSql(
+  shard: number,
+  assignment: readonly number[],
+  tables: readonly TablePlacement[] = TABLES,
+): string {
+  const classes = classesOf(assignment).filter((one) => one.shard === shard);
+  return shardedTables(tables)
+    .flatMap(({ name, shardKey }) =>
+      classes.map((one) => {
+        const view = `${SCHEMA}.${classView(name, one)}`;
+        return `CREATE OR REPLACE VIEW ${view} WITH (security_invoker = true) AS SELECT * FROM public.${name} WHERE ${classFilterSql(shardKey, one)};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ${view} TO PUBLIC;`;
+      }),
+    )
+    .join("\n");
+}
+
+/**
+ * Servers and users. To be run by a superuser, through standard input: it may hold passwords. Foreign scans of several
+ * shards run at the same time (`async_capable`).
+ */
+export function routerServersSql(
+  servers: Readonly<Record<string, ForeignServer>>,
+  users: readonly ForeignUser[],
+  owner: string,
+): string {
+  const common = { async_capable: "true", fetch_size: "1000", batch_size: "100" };
+  const made = Object.entries(servers).map(([name, options]) => {
+    const all = { ...options, ...common };
+    const mappings = users.map(
+      ({ role, options: own }) => `DROP USER MAPPING IF EXISTS FOR ${role} SERVER ${name};
+CREATE USER MAPPING FOR ${role} SERVER ${name} OPTIONS (${optionList({ user: role, ...own })});`,
+    );
+    return `DO $$ BEGIN
+  IF EXISTS (SELECT FROM pg_foreign_server WHERE srvname = '${name}') THEN
+    ALTER SERVER ${name} OPTIONS (${optionList(all, "SET ")});
+  ELSE
+    CREATE SERVER ${name} FOREIGN DATA WRAPPER postgres_fdw OPTIONS (${optionList(all)});
+  END IF;
+END $$;
+ALTER SERVER ${name} OWNER TO ${owner};
+GRANT USAGE ON FOREIGN SERVER ${name} TO PUBLIC;
+${mappings.join("\n")}`;
+  });
+  return `CREATE EXTENSION IF NOT EXISTS postgres_fdw;
+${made.join("\n")}
+DO $$ BEGIN
+  -- Joins and aggregates by the shard key are the shards' work.
+  EXECUTE format('ALTER DATABASE %I SET enable_partitionwise_join = on', current_database());
+  EXECUTE format('ALTER DATABASE %I SET enable_partitionwise_aggregate = on', current_database());
+END $$;`;
+}
+
+const partition = ({ name }: ShardedTable, one: BucketClass): string => {
+  const view = classView(name, one);
+  return `CREATE FOREIGN TABLE ${SCHEMA}.${view} PARTITION OF public.${name}
+  FOR VALUES WITH (MODULUS ${one.modulus}, REMAINDER ${one.remainder})
+  SERVER ${shardServer(one.shard)} OPTIONS (schema_name '${SCHEMA}', table_name '${view}');`;
+};
+
+/**
+ * The tables, by this assignment; in one transaction, in place of those of an earlier one. To be run when the shards have
+ * their class views. Columns and defaults are those of the first shard's tables and of the global database's.
+ */
+export function routerTablesSql(assignment: readonly number[], tables: readonly TablePlacement[] = TABLES): string {
+  const sharded = shardedTables(tables);
+  const global = globalTables(tables).map(({ name }) => name);
+  const classes = classesOf(assignment);
+  const first = shardServer(shardsOf(assignment)[0] ?? 0);
+  const names = sharded.map(({ name }) => name);
+  return `BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP SCHEMA IF EXISTS ${IMPORTED} CASCADE;
+CREATE SCHEMA ${IMPORTED};
+CREATE SCHEMA IF NOT EXISTS ${SCHEMA};
+GRANT USAGE ON SCHEMA ${SCHEMA} TO PUBLIC;
+IMPORT FOREIGN SCHEMA public LIMIT TO (${names.join(", ")}) FROM SERVER ${first} INTO ${IMPORTED} OPTIONS (import_default 'true');
+${names.map((name) => `DROP TABLE IF EXISTS public.${name} CASCADE;`).join("\n")}
+${global.map((name) => `DROP FOREIGN TABLE IF EXISTS public.${name};`).join("\n")}
+${sharded
+  .map(
+    (table) => `CREATE TABLE public.${table.name} (LIKE ${IMPORTED}.${table.name} INCLUDING DEFAULTS)
+  PARTITION BY HASH (${table.shardKey});
+${classes.map((one) => partition(table, one)).join("\n")}`,
+  )
+  .join("\n")}
+IMPORT FOREIGN SCHEMA public LIMIT TO (${global.join(", ")}) FROM SERVER ${GLOBAL_SERVER} INTO public OPTIONS (import_default 'true');
+DROP SCHEMA ${IMPORTED} CASCADE;
+COMMIT;`;
+}

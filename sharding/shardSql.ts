@@ -1,0 +1,119 @@
+/** SQL that turns tables of schema/ into a shard's, and that reads shards. Pure text, to be run any number of times. */
+import { literal } from "../components/sqlText.ts";
+import { bucketSql } from "./placement.ts";
+import { type BucketClass } from "./shardMap.ts";
+import {
+  type ForeignKey,
+  type ShardedTable,
+  TABLES,
+  type TablePlacement,
+  globalTables,
+  shardedTables,
+} from "./tables.ts";
+
+/** The schema of everything that is ours on a shard. */
+export const SCHEMA = "sharding";
+/** The publication of the global database, which every shard has a subscription to. */
+export const GLOBAL_PUBLICATION = "cgraph_global";
+
+const list = (columns: readonly string[]): string => columns.map(literal).join(", ");
+
+/** Drops a foreign key by what it refers to, whatever its name is. */
+const dropForeignKey = (table: string, { columns, references }: ForeignKey): string => `
+  FOR name IN SELECT conname FROM pg_constraint f WHERE conrelid = '${table}'::regclass AND contype = 'f' AND conparentid = 0
+    AND confrelid = '${references}'::regclass AND ARRAY[${list(columns)}]::name[] = (SELECT array_agg(attname ORDER BY place)
+      FROM unnest(conkey) WITH ORDINALITY k (number, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = number)
+  LOOP EXECUTE format('ALTER TABLE ${table} DROP CONSTRAINT %I', name); END LOOP;`;
+
+/** The primary key with the shard key in it. A table that holds rows is not locked for the time that an index takes. */
+const primaryKey = ({ name, shardKey, primaryKey: columns }: ShardedTable): string => `
+  SELECT conname INTO name FROM pg_constraint p WHERE conrelid = '${name}'::regclass AND contype = 'p'
+    AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY (conkey) AND attname = '${shardKey}');
+  IF name IS NOT NULL THEN
+    IF EXISTS (SELECT FROM ${name}) THEN
+      RAISE EXCEPTION 'the primary key of ${name} lacks the shard key ${shardKey}, and the table holds rows'
+        USING HINT = 'make the new key while the table is in use, then apply this again';
+    END IF;
+    EXECUTE format('ALTER TABLE ${name} DROP CONSTRAINT %I, ADD PRIMARY KEY (${columns.join(", ")})', name);
+  END IF;`;
+
+const triggers = ({ name, shardKey }: ShardedTable): string =>
+  `CREATE OR REPLACE TRIGGER sharding_insert BEFORE INSERT ON ${name}
+  FOR EACH ROW WHEN (NOT ${SCHEMA}.owns(NEW.${shardKey})) EXECUTE FUNCTION ${SCHEMA}.refuse_row('${shardKey}');
+CREATE OR REPLACE TRIGGER sharding_change BEFORE UPDATE OR DELETE ON ${name}
+  FOR EACH ROW WHEN (NOT ${SCHEMA}.owns(OLD.${shardKey})) EXECUTE FUNCTION ${SCHEMA}.refuse_row('${shardKey}');
+CREATE OR REPLACE TRIGGER sharding_key BEFORE UPDATE OF ${shardKey} ON ${name}
+  FOR EACH ROW WHEN (NEW.${shardKey} <> OLD.${shardKey}) EXECUTE FUNCTION ${SCHEMA}.refuse_key_change('${shardKey}');`;
+
+/** Rows that this shard owns, without those that are being moved in or are not yet cleared away: for questions to all shards. */
+const ownedView = ({ name, shardKey }: ShardedTable): string =>
+  `CREATE OR REPLACE VIEW ${SCHEMA}.${name} WITH (security_invoker = true) AS SELECT t.* FROM public.${name} t, ${SCHEMA}.this_shard s
+  WHERE get_bit(s.owned, ${SCHEMA}.bucket(t.${shardKey}, length(s.owned))) = 1;
+GRANT SELECT ON ${SCHEMA}.${name} TO PUBLIC;`;
+
+/**
+ * What a shard has beside schema/*.sql and schema/sharding/: keys, no foreign key to rows of other shards, and triggers
+ * that refuse rows of other shards. Refuses by itself to lock a table that holds rows.
+ */
+export function shardTablesSql(tables: readonly TablePlacement[] = TABLES): string {
+  const sharded = shardedTables(tables);
+  const droppedKeys = sharded.flatMap(({ name, foreignKeys }) =>
+    foreignKeys.filter(({ kept }) => kept.as === "dropped").map((key) => dropForeignKey(name, key)),
+  );
+  // First all foreign keys: they hold on to the primary keys that change.
+  return `DO $$ DECLARE name text; BEGIN${droppedKeys.join("")}${sharded.map(primaryKey).join("")}
+END $$;
+${sharded.map(triggers).join("\n")}
+${sharded.map(ownedView).join("\n")}
+${globalTables(tables)
+  .map(
+    ({ name }) => `CREATE OR REPLACE TRIGGER sharding_global BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${name}
+  FOR EACH STATEMENT EXECUTE FUNCTION ${SCHEMA}.refuse_global();`,
+  )
+  .join("\n")}
+`;
+}
+
+/** The global database's publication: its tables and the shard map. */
+export const globalPublicationSql = (tables: readonly TablePlacement[] = TABLES): string => `DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_publication WHERE pubname = '${GLOBAL_PUBLICATION}') THEN
+    CREATE PUBLICATION ${GLOBAL_PUBLICATION} FOR TABLE ${SCHEMA}.maps, ${globalTables(tables)
+      .map(({ name }) => name)
+      .join(", ")};
+  END IF;
+END $$;
+`;
+
+/** The condition on a table's rows that are in one class of buckets; fit for a publication's row filter. */
+export const classFilterSql = (column: string, { modulus, remainder }: Omit<BucketClass, "shard">): string =>
+  `${bucketSql(column, modulus)} = ${remainder}`;
+
+/**
+ * Counts rows that refer to nothing, one row for each foreign key that shards cannot check: `child`, `parent`, `orphans`.
+ * To be run where all shards are seen: in the router database.
+ */
+export function orphansSql(tables: readonly TablePlacement[] = TABLES): string {
+  const questions = shardedTables(tables).flatMap(({ name, foreignKeys }) =>
+    foreignKeys
+      .filter(({ kept }) => kept.as === "dropped")
+      .map(({ columns, references }) => {
+        const target = tables.find((table) => table.name === references);
+        const matches = columns.map((column, index) => `p.${target?.primaryKey[index] ?? "id"} = c.${column}`);
+        return `SELECT '${name}' AS child, '${references}' AS parent, count(*)::int AS orphans FROM ${name} c
+  WHERE NOT EXISTS (SELECT FROM ${references} p WHERE ${matches.join(" AND ")})`;
+      }),
+  );
+  return questions.join("\nUNION ALL ");
+}
+
+/** Counts a shard's rows, those of its own buckets and all others: `table`, `own`, `foreign`. */
+export const heldRowsSql = (tables: readonly TablePlacement[] = TABLES): string =>
+  shardedTables(tables)
+    .map(
+      ({
+        name,
+        shardKey,
+      }) => `SELECT '${name}' AS "table", count(*) FILTER (WHERE ${SCHEMA}.owns(${shardKey}))::int AS own,
+  count(*) FILTER (WHERE NOT ${SCHEMA}.owns(${shardKey}))::int AS foreign FROM ${name}`,
+    )
+    .join("\nUNION ALL ");

@@ -1,0 +1,127 @@
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bucketOf } from "../../sharding/placement.ts";
+import { ShardRouter } from "../../sharding/ShardRouter.ts";
+import { uuidv7 } from "../../sharding/uuid.ts";
+import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { eventually } from "../support/eventually.ts";
+
+/** One stack at stage 4 from nothing, of two shards: the machine that tests has two cores. */
+const stack = uniqueStack();
+let env: Record<string, string>;
+let router: ShardRouter;
+
+async function ask<T extends pg.QueryResultRow>(name: string, sql: string, values?: unknown[]): Promise<T[]> {
+  const client = new pg.Client({ connectionString: env[name] });
+  client.on("error", () => undefined);
+  await client.connect();
+  try {
+    return (await client.query<T>(sql, values)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+const userOn = async (shard: number): Promise<string> => {
+  for (;;) {
+    const id = uuidv7();
+    if ((await router.shardFor(id)) === shard) return id;
+  }
+};
+const insertUser = (client: pg.ClientBase, id: string) =>
+  client.query("INSERT INTO users (id, username, email) VALUES ($1, $2, $3)", [id, `u-${id}`, `${id}@example.org`]);
+
+beforeAll(async () => {
+  await setConfig(stack, { shards: "2", maxConnections: "100", cacheMemoryMiB: "64", monitoring: "false" });
+  await cgraphOk("up", "--stack", stack, "--stage", "4", "--port", String(await freePort()), "--no-install");
+  await cgraphOk("schema", "apply", "--stack", stack);
+  env = JSON.parse(await cgraphOk("env", "--stack", stack, "--json")) as Record<string, string>;
+  router = ShardRouter.fromEnvironment(env);
+}, 900_000);
+afterAll(async () => {
+  await router.close();
+  await removeStack(stack);
+});
+
+describe("stage 4 from nothing", () => {
+  it("is well: every cluster has a primary and a replica", async () => {
+    const status = JSON.parse(await cgraphOk("status", "--stack", stack, "--json")) as {
+      nodes: { name: string; role: string }[];
+      sharding: { shards: number; buckets: number };
+    };
+    expect(status.sharding).toMatchObject({ shards: 2, buckets: 256 });
+    const roles = Object.fromEntries(status.nodes.map(({ name, role }) => [name, role]));
+    expect(Object.keys(roles).sort()).toEqual(
+      ["global-pg0", "global-pg1", "pg0", "pg1", "shard1-pg0", "shard1-pg1"].sort(),
+    );
+    expect(Object.values(roles).filter((role) => role === "primary")).toHaveLength(3);
+  });
+
+  it("shows no change in a preview, and applies its schema again without one", async () => {
+    expect(JSON.parse(await cgraphOk("preview", "--stack", stack, "--json"))).toMatchObject({ changes: [] });
+    const maps = await ask("SHARD_MAP_URL", "SELECT version FROM sharding.maps");
+    await cgraphOk("schema", "apply", "--stack", stack);
+    expect(await ask("SHARD_MAP_URL", "SELECT version FROM sharding.maps")).toEqual(maps);
+    expect(maps).toEqual([{ version: "1" }]);
+  });
+
+  it("routes each user to a shard through the pools, which refuses the others", async () => {
+    const ids = [await userOn(0), await userOn(1)];
+    for (const id of ids) await router.transaction(id, (client) => insertUser(client, id));
+    for (const [shard, id] of ids.entries()) {
+      expect(await ask(`SHARD_${shard}_URL`, "SELECT id FROM users WHERE id = $1", [id])).toEqual([{ id }]);
+      await eventually("the replica has the user", async () => {
+        const rows = await ask(`SHARD_${shard}_REPLICA_URL`, "SELECT id FROM users WHERE id = $1", [id]);
+        return rows.length === 1;
+      });
+    }
+    const wrong = ask("SHARD_0_URL", "INSERT INTO users (id, username, email) VALUES ($1, 'x', 'x')", [
+      await userOn(1),
+    ]);
+    await expect(wrong).rejects.toMatchObject({ code: "SH001" });
+    const { values } = await router.onAll(
+      async (client) => (await client.query<{ n: number }>("SELECT count(*)::int AS n FROM sharding.users")).rows[0]?.n,
+      { deadlineMs: 60_000 },
+    );
+    expect([...values]).toEqual([
+      [0, 1],
+      [1, 1],
+    ]);
+  });
+
+  it("shows all shards as one database at DATABASE_URL", async () => {
+    const id = await userOn(1);
+    await ask("DATABASE_URL", "INSERT INTO users (id, username, email) VALUES ($1, 'one', 'one@example.org')", [id]);
+    expect(await ask("SHARD_1_URL", "SELECT username FROM users WHERE id = $1", [id])).toEqual([{ username: "one" }]);
+    expect(await ask("DATABASE_URL", "SELECT count(*)::int AS n FROM users")).toEqual([{ n: 3 }]);
+    const buckets = await ask<{ bucket: number }>("SHARD_MAP_URL", "SELECT sharding.bucket($1, 256) AS bucket", [id]);
+    expect(buckets).toEqual([{ bucket: bucketOf(id, 256) }]);
+  });
+
+  it("replicates global tables to every shard, where clients cannot write them", async () => {
+    await ask("DATABASE_GLOBAL_URL", "INSERT INTO settings (key, value) VALUES ('motd', '\"hi\"')");
+    for (const shard of [0, 1]) {
+      await eventually(`shard ${shard} has the setting`, async () => {
+        const rows = await ask(`SHARD_${shard}_URL`, "SELECT value FROM settings WHERE key = 'motd'");
+        return rows.length === 1;
+      });
+      const writing = ask(`SHARD_${shard}_URL`, "DELETE FROM settings");
+      await expect(writing).rejects.toMatchObject({ code: "SH003" });
+    }
+  });
+
+  it("refuses what would lose rows: fewer shards, other buckets, another stage", async () => {
+    const up = (...args: string[]) => cgraph(["up", "--stack", stack, "--no-install", ...args]);
+    const refused = async (key: string, value: string, before: string, words: string) => {
+      await setConfig(stack, { [key]: value });
+      const { code, stderr } = await up();
+      expect(stderr).toContain(words);
+      expect(code).toBe(3);
+      await setConfig(stack, { [key]: before });
+    };
+    await refused("shards", "1", "2", "shard 1 would go, but the shard map gives it 128 buckets");
+    await refused("buckets", "512", "256", "cgraph:buckets is 512, but the stack has 256");
+    const { code, stderr } = await up("--stage", "3");
+    expect([code, stderr]).toEqual([3, expect.stringContaining("up does not move its rows from shards")]);
+  });
+});

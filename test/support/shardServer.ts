@@ -1,0 +1,108 @@
+/** A PostgreSQL 17 in a container of our image, with databases that stand for a global database and shards. */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import pg from "pg";
+import { contentHash } from "../../components/contentHash.ts";
+import { docker } from "../../scripts/lib/docker.ts";
+import { ROOT } from "../../scripts/lib/paths.ts";
+import { run } from "../../scripts/lib/run.ts";
+import { type SchemaPart, globalSchema, shardSchema } from "../../scripts/shards/schema.ts";
+import { findBaseImage } from "../../scripts/setup/baseImage.ts";
+import { publishMap, setOwned } from "../../sharding/publish.ts";
+import type { ShardMap } from "../../sharding/shardMap.ts";
+import { uniqueStack } from "./cli.ts";
+import { eventually } from "./eventually.ts";
+
+export interface DatabaseServer {
+  /** URL of a database as the superuser. */
+  readonly url: (database: string) => string;
+  /** How its own databases reach each other. */
+  readonly conninfo: (database: string) => string;
+  readonly query: <T extends pg.QueryResultRow>(database: string, sql: string, values?: unknown[]) => Promise<T[]>;
+  readonly stop: () => Promise<void>;
+}
+
+/** The image that stacks use; built where no stack has been up yet. */
+async function postgresImage(): Promise<string> {
+  const base = await findBaseImage();
+  if (base === undefined) throw new Error("there is no Debian base image: run ./cgraph-db setup");
+  const images = join(ROOT, "images");
+  const buildArgs = { BASE: base, PG_MAJOR: "17" };
+  const name = `cgraph-postgres:17-${contentHash(images, ["common", "postgres"], buildArgs)}`;
+  if ((await run("docker", ["image", "inspect", "--format", "ok", name])).code === 0) return name;
+  const given = Object.entries(buildArgs).flatMap(([key, value]) => ["--build-arg", `${key}=${value}`]);
+  const dockerfile = join(images, "postgres", "Dockerfile");
+  await docker(["build", "--quiet", "--force-rm", ...given, "--file", dockerfile, "--tag", name, images]);
+  return name;
+}
+
+/** Starts one on a port of 127.0.0.1. */
+export async function startShardServer(port: number): Promise<DatabaseServer> {
+  const stack = uniqueStack();
+  const container = `cgraph-${stack}`;
+  const password = randomBytes(16).toString("hex");
+  await docker([
+    ...["run", "--detach", "--name", container, "--label", `cgraph.stack=${stack}`, "--user", "postgres"],
+    ...["--publish", `127.0.0.1:${port}:5432`, "--shm-size", "256m", "--env", `PASSWORD=${password}`],
+    ...["--entrypoint", "bash", await postgresImage(), "-c"],
+    `set -e; initdb -D /tmp/data -U postgres --auth-local=trust --auth-host=scram-sha-256 --pwfile=<(echo "$PASSWORD") --no-sync >/dev/null
+     echo "host all all all scram-sha-256" >>/tmp/data/pg_hba.conf
+     exec postgres -D /tmp/data -c listen_addresses='*' -c unix_socket_directories=/tmp -c wal_level=logical -c fsync=off \
+       -c max_connections=200 -c max_wal_senders=20 -c max_replication_slots=20 -c max_logical_replication_workers=12 -c max_worker_processes=20`,
+  ]);
+  const url = (database: string): string => `postgresql://postgres:${password}@127.0.0.1:${port}/${database}`;
+  const query: DatabaseServer["query"] = async <T extends pg.QueryResultRow>(
+    database: string,
+    sql: string,
+    values?: unknown[],
+  ) => {
+    const client = new pg.Client({ connectionString: url(database) });
+    client.on("error", () => undefined);
+    await client.connect();
+    try {
+      return (await client.query<T>(sql, values)).rows;
+    } finally {
+      await client.end();
+    }
+  };
+  await eventually("PostgreSQL answers", async () => (await query("postgres", "SELECT 1")).length === 1);
+  const conninfo = (database: string): string => `host=/tmp user=postgres dbname=${database}`;
+  return { url, conninfo, query, stop: () => docker(["rm", "--force", "--volumes", container]).then(() => undefined) };
+}
+
+export const GLOBAL = "global";
+export const shardName = (shard: number): string => `shard${shard}`;
+
+/** Works with a client of a database. */
+export async function withClient<T>(
+  server: DatabaseServer,
+  database: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client({ connectionString: server.url(database) });
+  client.on("error", () => undefined);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Makes a database with a schema. */
+export async function makeDatabase(server: DatabaseServer, name: string, parts: readonly SchemaPart[]): Promise<void> {
+  await server.query("postgres", `CREATE DATABASE ${name}`);
+  await withClient(server, name, async (client) => {
+    for (const { sql } of parts) await client.query(sql);
+  });
+}
+
+/** Makes the global database and so many shards, and tells everybody of the first map. */
+export async function makeShards(server: DatabaseServer, map: ShardMap, count: number): Promise<void> {
+  await makeDatabase(server, GLOBAL, globalSchema());
+  for (let shard = 0; shard < count; shard++) {
+    await makeDatabase(server, shardName(shard), shardSchema());
+    await withClient(server, shardName(shard), (client) => setOwned(client, shard, map));
+  }
+  await withClient(server, GLOBAL, (client) => publishMap(client, map));
+}
