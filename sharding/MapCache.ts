@@ -18,7 +18,7 @@ export interface MapCacheOptions {
 
 async function mapOf(pool: pg.Pool): Promise<ShardMap> {
   const map = await readMap(pool);
-  if (!map) throw new UserError("there is no shard map yet", "publish the first one: ./cgraph-db shards apply");
+  if (!map) throw new UserError("there is no shard map yet", "publish the first one: ./cgraph-db schema apply");
   return map;
 }
 

@@ -34,7 +34,8 @@ async function restartHeld(values: StackValues, primary: NodeOutput): Promise<nu
     return new Promise<never>(() => undefined);
   });
   try {
-    await Promise.race([restarted.says("back"), refusal]);
+    // A container of an earlier version has no such script: Patroni's own word is waited for.
+    await Promise.race([restarted.says("back").then((said) => (said ? undefined : answer)), refusal]);
   } finally {
     await pools.end();
     route?.drop();

@@ -52,7 +52,14 @@ export async function withRouterReady<T>(stack: string, before: StackValues, swa
   await superuserSql(server.container, "CHECKPOINT");
   // It would archive its last WAL file before it ends; the server that takes over does so later. An archiver that was told
   // to end and finds its server still running after a minute is replaced by a new one.
-  await run("docker", ["exec", server.container, "pkill", "-TERM", "-f", "^postgres: .*archiver"]);
+  await run("docker", [
+    "exec",
+    server.container,
+    "pkill",
+    "-TERM",
+    "-f",
+    "^postgres: ([^ ]+: )?archiver( archiving | last was | failed on |$)",
+  ]);
   const freed = run("docker", ["wait", server.container]);
   const started = freed.then(() => startRouter(router, server.name));
   void giveWay();
