@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
-import { ROUTER, ROUTES, type RoutedCluster, clusterRoutes, haproxyConf } from "./docker/haproxyFiles.ts";
+import { ROUTER, ROUTES, type RoutedCluster, clusterPorts, clusterRoutes, haproxyConf } from "./docker/haproxyFiles.ts";
 import { dockerName } from "./docker/names.ts";
 
 export interface RouterPorts {
@@ -63,10 +63,10 @@ export class Router extends pulumi.ComponentResource {
           onLocalhost(ROUTES.write, ports.write),
           onLocalhost(ROUTES.read, ports.read),
           onLocalhost(ROUTES.pool, ports.pool),
-          ...(args.clusters ?? []).flatMap((_, index) => [
-            onLocalhost(clusterRoutes(index).write, ports.shards + 2 * index),
-            onLocalhost(clusterRoutes(index).read, ports.shards + 2 * index + 1),
-          ]),
+          ...(args.clusters ?? []).flatMap((_, index) => {
+            const [inside, outside] = [clusterRoutes(index), clusterPorts(ports.shards, index)];
+            return [onLocalhost(inside.write, outside.write), onLocalhost(inside.read, outside.read)];
+          }),
         ],
         ...HEALTH,
         ...(args.started ? {} : NOT_STARTED),

@@ -17,3 +17,12 @@ export function contentHash(
   for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(join(root, file)));
   return hash.digest("hex").slice(0, 12);
 }
+
+/** The tag of an image, which names its content: `version`, then the hash of what it is built from. */
+export const imageName = (
+  root: string,
+  kind: string,
+  version: string,
+  folders: readonly string[],
+  buildArgs: Readonly<Record<string, string>>,
+): string => `cgraph-${kind}:${version}-${contentHash(root, folders, buildArgs)}`;

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { clusterPorts } from "../components/docker/haproxyFiles.ts";
 import { dockerName } from "../components/docker/names.ts";
 import type { ShardCluster } from "../components/ShardSet.ts";
 import type { Ports } from "./config.ts";
@@ -21,12 +22,13 @@ export function describeSharding(args: {
       const node = nodes[place];
       return node ? [describeNode(node, server, { host: dockerName(stack, node.name), port: 5432, image })] : [];
     });
+    const published = clusterPorts(ports.shards, index);
     const local = (port: number): Endpoint => ({ host: "localhost", port });
     return pulumi.all([pulumi.all(described), made.backups.containerName]).apply(([known, backupContainer]) => ({
       name,
       nodes: known,
-      write: local(ports.shards + 2 * index),
-      read: local(ports.shards + 2 * index + 1),
+      write: local(published.write),
+      read: local(published.read),
       backupContainer,
     }));
   });

@@ -1,4 +1,5 @@
 /** What a stage consists of on a target, as plain data: no Pulumi in it. */
+import { GLOBAL_CLUSTER, shardCluster } from "../components/docker/shardRoutes.ts";
 import { EXIT, UserError } from "../tuning/errors.ts";
 import type { Hardware } from "../tuning/hardware.ts";
 import { fittingMaxConnections } from "../tuning/memory.ts";
@@ -214,8 +215,11 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       settings: its,
     }));
   const others = (): DatabaseCluster[] => [
-    { name: "global", nodes: servers("global-", tuned({ ...publishing(shards, replicas), ...config.settings })) },
-    ...Array.from({ length: shards - 1 }, (_, index) => `shard${index + 1}`).map((name) => ({
+    {
+      name: GLOBAL_CLUSTER,
+      nodes: servers(`${GLOBAL_CLUSTER}-`, tuned({ ...publishing(shards, replicas), ...config.settings })),
+    },
+    ...Array.from({ length: shards - 1 }, (_, index) => shardCluster(index + 1)).map((name) => ({
       name,
       nodes: servers(`${name}-`, settings),
     })),

@@ -14,9 +14,13 @@ export interface RoutedCluster {
 }
 
 /** Ports inside of the stack's network that lead to the clusters beside the first, by their place in the list. */
-export const clusterRoutes = (index: number): { readonly write: number; readonly read: number } => ({
-  write: 5440 + 2 * index,
-  read: 5441 + 2 * index,
+export const clusterRoutes = (index: number): { readonly write: number; readonly read: number } =>
+  clusterPorts(5440, index);
+
+/** Two ports for each of these clusters, from `first` on. */
+export const clusterPorts = (first: number, index: number): { readonly write: number; readonly read: number } => ({
+  write: first + 2 * index,
+  read: first + 2 * index + 1,
 });
 
 export interface HaproxyArgs {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
-import { contentHash } from "../contentHash.ts";
+import { imageName } from "../contentHash.ts";
 
 const IMAGES = join(import.meta.dirname, "..", "..", "images");
 
@@ -22,7 +22,7 @@ export function buildImage(
   opts: pulumi.CustomResourceOptions,
 ): BuiltImage {
   const buildArgs = { BASE: args.baseImage, ...args.buildArgs };
-  const name = `cgraph-${kind}:${args.version}-${contentHash(IMAGES, ["common", kind], buildArgs)}`;
+  const name = imageName(IMAGES, kind, args.version, ["common", kind], buildArgs);
   const image = new docker.RemoteImage(
     `${kind}-image`,
     {

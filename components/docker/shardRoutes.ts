@@ -5,15 +5,18 @@ import type { MorePool } from "./pgbouncerFiles.ts";
 import type { ShardingPlan } from "../../stacks/topology.ts";
 
 export const GLOBAL_CLUSTER = "global";
+export const shardCluster = (shard: number): string => `shard${shard}`;
 /** The first cluster, under the name that it has among the others. */
-export const FIRST_CLUSTER = "shard0";
+export const FIRST_CLUSTER = shardCluster(0);
+/** The number of a cluster that is a shard's. */
+export const shardNumber = (cluster: string): number => Number(cluster.slice("shard".length));
 
 /** The slot by which a shard follows the global database. */
 export const globalSlot = (shard: number): string => `cgraph_global_shard${shard}`;
 
 /** The name of PgBouncer's pool for a cluster: `cgraph_global`, `cgraph_shard0`, … */
 export const poolDatabase = (cluster: string): string =>
-  cluster === GLOBAL_CLUSTER ? GLOBAL_DATABASE : shardDatabase(Number(cluster.slice("shard".length)));
+  cluster === GLOBAL_CLUSTER ? GLOBAL_DATABASE : shardDatabase(shardNumber(cluster));
 
 /** The router's ports inside of the stack's network that lead to a cluster. */
 export function routesOf(

@@ -5,16 +5,13 @@ import { environment } from "../lib/connection.ts";
 import { loginOf } from "../lib/login.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
+import { applyParts, wholeSchema } from "../lib/schemaParts.ts";
 import type { AnyStackValues } from "../lib/stack.ts";
-import { wholeSchema } from "../shards/schema.ts";
 
 /** `schema show`: the SQL that `schema apply` runs. */
 export function showSchema(): void {
   for (const { name, sql } of wholeSchema()) print(`-- schema/${name}\n${sql}`);
 }
-
-/** Any number that nobody else uses: two `schema apply` at once take turns. */
-const ADVISORY_LOCK = 7_239_410_551;
 
 const APPLICATION = "cgraph-db schema";
 
@@ -49,14 +46,9 @@ export async function applySchema(flags: { stack: string; json?: boolean }): Pro
         applied = await applyShardedSchema(flags.stack, values, progress);
         return { value: undefined, done: `${values.sharding?.shards} shards, global and router database` };
       }
-      await asOwner(flags.stack, values, async (client) => {
-        await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
-        for (const { name, sql } of wholeSchema()) {
-          progress.detail(name);
-          // Several statements in one query run as one transaction: a file is applied whole or not at all.
-          await client.query(sql);
-        }
-      });
+      await asOwner(flags.stack, values, (client) =>
+        applyParts(client, wholeSchema(), (name) => progress.detail(name)),
+      );
       return { value: undefined, done: `${applied.length} files applied` };
     });
   } catch (error) {

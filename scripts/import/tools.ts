@@ -1,12 +1,10 @@
 /** The container that an import works in: pgcopydb, psql, and a way for the stack's server to the source. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { contentHash } from "../../components/contentHash.ts";
 import { INSTALLATION_LABEL, STACK_LABEL, dockerName } from "../../components/docker/names.ts";
 import { DATABASE } from "../../components/roles.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { docker } from "../lib/docker.ts";
-import { ROOT } from "../lib/paths.ts";
+import { ensureImage } from "../lib/image.ts";
 import { step } from "../lib/progress.ts";
 import { type RunResult, run } from "../lib/run.ts";
 import { readStackConfig } from "../lib/stackConfig.ts";
@@ -26,31 +24,14 @@ const RELAY_PORT = 15432;
 export const RELAY = { port: RELAY_PORT, folder: RELAY_FOLDER } as const;
 const APPLICATION = "cgraph-db import";
 
-/** Builds the image where it is missing. Its tag names its content, as those of the stacks' images do. */
+/** The image with pgcopydb, built where it is missing. */
 async function copyImage(stack: string): Promise<string> {
   const base = readStackConfig(stack)["baseImage"] ?? (await findBaseImage());
   if (base === undefined) throw new UserError("there is no Debian base image", "run ./cgraph-db setup", EXIT.failed);
-  const buildArgs = { BASE: base };
-  const images = join(ROOT, "images");
-  const name = `cgraph-copy:1-${contentHash(images, ["copy"], buildArgs)}`;
-  if ((await run("docker", ["image", "inspect", "--format", "ok", name])).code === 0) return name;
-  await step("image with pgcopydb", async () => {
-    const file = join(images, "copy", "Dockerfile");
-    await docker([
-      "build",
-      "--quiet",
-      "--force-rm",
-      "--build-arg",
-      `BASE=${base}`,
-      "--file",
-      file,
-      "--tag",
-      name,
-      images,
-    ]);
-    return { value: undefined, done: name };
+  return ensureImage({
+    ...{ kind: "copy", version: "1", folders: ["copy"], buildArgs: { BASE: base } },
+    whileBuilding: (build, name) => step("image with pgcopydb", async () => ({ value: await build(), done: name })),
   });
-  return name;
 }
 
 export interface ToolsPlace {

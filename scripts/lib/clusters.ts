@@ -9,10 +9,12 @@ export interface ClusterView {
   readonly values: StackValues;
 }
 
+/** A stack's shards; outputs of earlier versions have no such key. */
+export const shardingOf = (values: StackValues): StackValues["sharding"] | undefined => values.sharding;
+
 /** Every cluster of a stack: one, below stage 4. */
 export function clusterViews(values: StackValues): ClusterView[] {
-  // Outputs of earlier versions have no such key.
-  const sharding = values.sharding as StackValues["sharding"] | undefined;
+  const sharding = shardingOf(values);
   if (!sharding) return [{ name: "", values }];
   return [
     { name: FIRST_CLUSTER, values },

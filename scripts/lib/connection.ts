@@ -11,6 +11,7 @@ import {
 } from "../../components/roles.ts";
 import type { Endpoint, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { shardingOf } from "./clusters.ts";
 import { acceptedLogins, loginOf } from "./login.ts";
 import { run } from "./run.ts";
 import { writeWhole } from "./files.ts";
@@ -58,8 +59,7 @@ export function connectionUrl(
 
 /** At stage 4: a pool for each shard and for the global database, and the router database, where all shards look like one. */
 function shardEnvironment(values: StackValues, url: (database: string) => string): Record<string, string> {
-  // Outputs of earlier versions have no such key.
-  const shards = (values.sharding as StackValues["sharding"] | undefined)?.shards ?? 0;
+  const shards = shardingOf(values)?.shards ?? 0;
   if (shards === 0) return {};
   const each = Array.from({ length: shards }, (_, shard) => [
     [`SHARD_${shard}_URL`, url(shardDatabase(shard))],

@@ -1,8 +1,9 @@
-/** The SQL of a sharded stack's databases, in the order in which it is applied. */
+/** The SQL of a stack's databases, in the order in which it is applied. */
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Client } from "pg";
 import { globalPublicationSql, shardTablesSql } from "../../sharding/shardSql.ts";
-import { ROOT } from "../lib/paths.ts";
+import { ROOT } from "./paths.ts";
 
 /** A piece of SQL that is applied whole or not at all, with the name that people know it by. */
 export interface SchemaPart {
@@ -35,3 +36,20 @@ export const shardSchema = (): SchemaPart[] => [
   part("sharding/030_shard.sql"),
   { name: "keys and triggers of the sharded tables", sql: shardTablesSql() },
 ];
+
+/** Any number that nobody else uses: two `schema apply` at once take turns. */
+const ADVISORY_LOCK = 7_239_410_551;
+
+/** Applies parts in turn; `progress` is told each one's name. */
+export async function applyParts(
+  client: Client,
+  parts: readonly SchemaPart[],
+  progress: (part: string) => void,
+): Promise<void> {
+  await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
+  for (const { name, sql } of parts) {
+    progress(name);
+    // Several statements in one query run as one transaction.
+    await client.query(sql);
+  }
+}

@@ -1,5 +1,4 @@
 /** `schema apply` at stage 4: tables everywhere, the first shard map, global tables to the shards, the router database. */
-import type { Client } from "pg";
 import { ROUTER } from "../../components/docker/haproxyFiles.ts";
 import { DATABASE, OWNER, ROUTER_DATABASE, type RoleName } from "../../components/roles.ts";
 import { literal } from "../../components/sqlText.ts";
@@ -17,16 +16,14 @@ import { type ShardMap, firstAssignment, shardsOf } from "../../sharding/shardMa
 import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
 import { TABLES, globalTables } from "../../sharding/tables.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
-import { FIRST_CLUSTER, GLOBAL_CLUSTER, globalSlot, routesOf } from "../../components/docker/shardRoutes.ts";
+import { GLOBAL_CLUSTER, globalSlot, routesOf, shardNumber } from "../../components/docker/shardRoutes.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { clusterViews } from "../lib/clusters.ts";
 import { loginOf } from "../lib/login.ts";
 import type { Step } from "../lib/progress.ts";
+import { applyParts, globalSchema, shardSchema } from "../lib/schemaParts.ts";
 import { asClusterOwner, superuserScript } from "./owner.ts";
-import { type SchemaPart, globalSchema, shardSchema } from "./schema.ts";
 
-/** Any number that nobody else uses: two at once take turns. */
-const ADVISORY_LOCK = 7_239_410_551;
 const AUTHORITY = "/run/cgraph-tls/ca.crt";
 const CLIENT_ROLES: readonly RoleName[] = ["cgraph", OWNER, "cgraph_readonly", "cgraph_monitor"];
 
@@ -34,18 +31,6 @@ interface Shard {
   readonly number: number;
   readonly name: string;
   readonly values: StackValues;
-}
-
-async function applyParts(
-  client: Client,
-  parts: readonly SchemaPart[],
-  progress: (part: string) => void,
-): Promise<void> {
-  await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
-  for (const { name, sql } of parts) {
-    progress(name);
-    await client.query(sql);
-  }
 }
 
 /** Where servers of the stack find a cluster's primary, and trust it. */
@@ -165,7 +150,7 @@ export async function applyShardedSchema(stack: string, values: StackValues, pro
   if (!global || !values.sharding) throw new Error("the stack has no global database");
   const shards = views
     .filter(({ name }) => name !== GLOBAL_CLUSTER)
-    .map((view): Shard => ({ ...view, number: view.name === FIRST_CLUSTER ? 0 : Number(view.name.slice(5)) }));
+    .map((view): Shard => ({ ...view, number: shardNumber(view.name) }));
 
   await asClusterOwner(stack, global, async (client) => {
     await applyParts(client, globalSchema(), (part) => progress.detail(`global database: ${part}`));

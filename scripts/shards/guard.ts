@@ -1,7 +1,7 @@
 /** Refuses, before anything is changed, what would lose rows of shards or leave them where nobody asks. */
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import type { StackConfig } from "../../stacks/config.ts";
-import { GLOBAL_CLUSTER } from "../../components/docker/shardRoutes.ts";
+import { GLOBAL_CLUSTER, shardCluster } from "../../components/docker/shardRoutes.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { readMap } from "../../sharding/publish.ts";
 import { heldRowsSql } from "../../sharding/shardSql.ts";
@@ -40,7 +40,7 @@ async function checkRemoval({ name: stack }: Stack, before: StackValues, shards:
         EXIT.refused,
       );
     }
-    const view = views.find(({ name }) => name === `shard${shard}`);
+    const view = views.find(({ name }) => name === shardCluster(shard));
     const held = view ? await heldRows(stack, view.values) : [];
     if (held.length > 0) {
       throw new UserError(

@@ -134,7 +134,7 @@ describe("a database without a public address", () => {
 
   it("takes the schema, and its application's reads and writes, and nobody else's", async () => {
     const { withPrimary } = await import("../../scripts/aws/client.ts");
-    const { wholeSchema } = await import("../../scripts/shards/schema.ts");
+    const { wholeSchema } = await import("../../scripts/lib/schemaParts.ts");
     await withPrimary(values, { user: "cgraph_owner", password: passwords.cgraph_owner }, "test", async (client) => {
       for (const { sql } of wholeSchema()) await client.query(sql);
     });

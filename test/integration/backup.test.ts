@@ -1,12 +1,13 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import pg from "pg";
+import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { listLabelled } from "../../scripts/lib/docker.ts";
 import { ROOT } from "../../scripts/lib/paths.ts";
 import type { Backup, Verification } from "../../scripts/lib/pgbackrest.ts";
 import { run } from "../../scripts/lib/run.ts";
 import { SMALL, cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { ask } from "../support/client.ts";
 import { doctor, findingsOf } from "../support/doctor.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -16,15 +17,7 @@ const stack = uniqueStack();
 vi.setConfig({ testTimeout: 600_000 });
 let url: string;
 
-async function query<T extends pg.QueryResultRow>(sql: string): Promise<T[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query<T>(sql)).rows;
-  } finally {
-    await client.end();
-  }
-}
+const query = <T extends pg.QueryResultRow>(sql: string): Promise<T[]> => ask<T>(url, sql);
 
 const json = async <T>(...args: string[]): Promise<T> =>
   JSON.parse(await cgraphOk(...args, "--stack", stack, "--json")) as T;

@@ -6,6 +6,7 @@ import { run } from "../../scripts/lib/run.ts";
 import { openStack, stackValues } from "../../scripts/lib/stack.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { ask } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 
 /** One stack's life from stage 1 to stage 3, in order: each part stands on the one before. */
@@ -18,15 +19,8 @@ const refresh = async (): Promise<void> => {
   values = await stackValues(await openStack(stack));
 };
 
-async function query<T extends pg.QueryResultRow>(sql: string, url = "DATABASE_OWNER_URL"): Promise<T[]> {
-  const client = new pg.Client({ connectionString: env[url] });
-  await client.connect();
-  try {
-    return (await client.query<T>(sql)).rows;
-  } finally {
-    await client.end();
-  }
-}
+const query = <T extends pg.QueryResultRow>(sql: string, url = "DATABASE_OWNER_URL"): Promise<T[]> =>
+  ask<T>(env[url], sql);
 
 const up = (...args: string[]): Promise<string> => cgraphOk("up", "--stack", stack, "--no-install", ...args);
 const preview = async (): Promise<unknown> => JSON.parse(await cgraphOk("preview", "--stack", stack, "--json"));

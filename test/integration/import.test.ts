@@ -8,7 +8,7 @@ import { docker } from "../../scripts/lib/docker.ts";
 import { stackFolder } from "../../scripts/lib/paths.ts";
 import { run } from "../../scripts/lib/run.ts";
 import { openJournal } from "../../scripts/migrate/journal.ts";
-import { wholeSchema } from "../../scripts/shards/schema.ts";
+import { wholeSchema } from "../../scripts/lib/schemaParts.ts";
 import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
 import { killDuring } from "../support/killed.ts";
 import { SOURCE_DATABASE, SOURCE_USER, type SourceServer, startSource } from "../support/sourceServer.ts";

@@ -1,12 +1,13 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import pg from "pg";
+import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MoveReport } from "../../migration/report.ts";
 import { listLabelled } from "../../scripts/lib/docker.ts";
 import { readStackConfig } from "../../scripts/lib/stackConfig.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { ask } from "../support/client.ts";
 import { schemaErrors } from "../support/previewSchema.ts";
 
 /** One stack that goes to stage 2 and, because somebody insists, back by `up` alone. */
@@ -25,13 +26,7 @@ async function report(...args: string[]): Promise<MoveReport> {
 
 async function sql<T extends pg.QueryResultRow>(text: string): Promise<T[]> {
   const env = JSON.parse(await cgraphOk("env", "--stack", stack, "--json")) as Record<string, string>;
-  const client = new pg.Client({ connectionString: env["DATABASE_OWNER_URL"] });
-  await client.connect();
-  try {
-    return (await client.query<T>(text)).rows;
-  } finally {
-    await client.end();
-  }
+  return ask<T>(env["DATABASE_OWNER_URL"], text);
 }
 
 beforeAll(async () => {

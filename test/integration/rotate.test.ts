@@ -10,6 +10,7 @@ import { openStack, stackValues } from "../../scripts/lib/stack.ts";
 import { readStackConfig } from "../../scripts/lib/stackConfig.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { ask } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { LoginLoad, logIn, logInToCache } from "../support/loginLoad.ts";
 
@@ -30,16 +31,6 @@ const refresh = async (): Promise<void> => {
 const url = (of: Env, key: string): string => of[key] ?? "";
 const rotate = (...args: string[]): Promise<string> => cgraphOk("secrets", "rotate", "--stack", stack, ...args);
 const preview = async (): Promise<unknown> => JSON.parse(await cgraphOk("preview", "--stack", stack, "--json"));
-
-async function rows(connectionString: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client({ connectionString });
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows as unknown[];
-  } finally {
-    await client.end();
-  }
-}
 
 /** Nothing of a password that is there before is there after. */
 function expectOthers(before: StackValues, after: StackValues): void {
@@ -89,16 +80,16 @@ describe("passwords of a server on its own", () => {
 
   it("make sessions that act as the same roles", async () => {
     expect(
-      await rows(
+      await ask(
         url(env, "DATABASE_URL"),
         "SELECT session_user, current_user, current_setting('statement_timeout') AS t",
       ),
     ).toEqual([{ session_user: "cgraph_b", current_user: "cgraph", t: "30s" }]);
-    await rows(url(env, "DATABASE_OWNER_URL"), "CREATE TABLE made_after_rotation (id int)");
+    await ask(url(env, "DATABASE_OWNER_URL"), "CREATE TABLE made_after_rotation (id int)");
     expect(
-      await rows(url(env, "DATABASE_URL"), "SELECT tableowner FROM pg_tables WHERE tablename = 'made_after_rotation'"),
+      await ask(url(env, "DATABASE_URL"), "SELECT tableowner FROM pg_tables WHERE tablename = 'made_after_rotation'"),
     ).toEqual([{ tableowner: "cgraph_owner" }]);
-    expect(await rows(url(env, "DATABASE_URL"), "SELECT * FROM made_after_rotation")).toEqual([]);
+    expect(await ask(url(env, "DATABASE_URL"), "SELECT * FROM made_after_rotation")).toEqual([]);
   });
 
   it("are as the stack says, in every state", async () => {

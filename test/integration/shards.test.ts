@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { globalSchema } from "../../scripts/shards/schema.ts";
+import { globalSchema } from "../../scripts/lib/schemaParts.ts";
 import { type TableFacts, FACTS_SQL, checkTables } from "../../sharding/checkTables.ts";
 import { Directory } from "../../sharding/Directory.ts";
 import { DeadlineError, ShardsFailedError, TakenError } from "../../sharding/errors.ts";
@@ -24,6 +24,7 @@ import { eventually } from "../support/eventually.ts";
 import {
   type DatabaseServer,
   GLOBAL,
+  insertUser,
   makeShards,
   shardName,
   startShardServer,
@@ -53,8 +54,6 @@ const userOn = (shard: number): string => {
     if (shardOf(id) === shard) return id;
   }
 };
-const insertUser = (client: pg.ClientBase, id: string) =>
-  client.query("INSERT INTO users (id, username, email) VALUES ($1, $2, $3)", [id, `u-${id}`, `${id}@example.org`]);
 
 /** Moves a bucket's ownership, and its users, as whoever moves buckets will: off, rows, on, published. */
 async function moveBucket(bucket: number, to: number, between: () => Promise<void> = async () => undefined) {

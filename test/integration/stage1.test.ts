@@ -12,6 +12,7 @@ import { planTopology } from "../../stacks/topology.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { pgSettingsText } from "../../tuning/setting.ts";
 import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
+import { ask } from "../support/client.ts";
 import { expectNothingToMend } from "../support/doctor.ts";
 import { schemaErrors } from "../support/previewSchema.ts";
 
@@ -22,15 +23,8 @@ const refreshEnv = async (): Promise<void> => {
   env = JSON.parse(await cgraphOk("env", "--stack", stack, "--json")) as Record<string, string>;
 };
 
-async function query<T extends pg.QueryResultRow>(sql: string, url = "DATABASE_OWNER_URL"): Promise<T[]> {
-  const client = new pg.Client({ connectionString: env[url] });
-  await client.connect();
-  try {
-    return (await client.query<T>(sql)).rows;
-  } finally {
-    await client.end();
-  }
-}
+const query = <T extends pg.QueryResultRow>(sql: string, url = "DATABASE_OWNER_URL"): Promise<T[]> =>
+  ask<T>(env[url], sql);
 
 beforeAll(async () => {
   await cgraphOk("up", "--stack", stack, "--port", String(await freePort()), "--no-install");

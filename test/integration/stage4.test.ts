@@ -1,35 +1,26 @@
-import pg from "pg";
+import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bucketOf } from "../../sharding/placement.ts";
 import { ShardRouter } from "../../sharding/ShardRouter.ts";
 import { uuidv7 } from "../../sharding/uuid.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
+import { ask as askUrl } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { insertUser } from "../support/shardServer.ts";
 
 /** One stack at stage 4 from nothing, of two shards: the machine that tests has two cores. */
 const stack = uniqueStack();
 let env: Record<string, string>;
 let router: ShardRouter;
 
-async function ask<T extends pg.QueryResultRow>(name: string, sql: string, values?: unknown[]): Promise<T[]> {
-  const client = new pg.Client({ connectionString: env[name] });
-  client.on("error", () => undefined);
-  await client.connect();
-  try {
-    return (await client.query<T>(sql, values)).rows;
-  } finally {
-    await client.end();
-  }
-}
-
+const ask = <T extends pg.QueryResultRow>(name: string, sql: string, values?: unknown[]): Promise<T[]> =>
+  askUrl<T>(env[name], sql, values);
 const userOn = async (shard: number): Promise<string> => {
   for (;;) {
     const id = uuidv7();
     if ((await router.shardFor(id)) === shard) return id;
   }
 };
-const insertUser = (client: pg.ClientBase, id: string) =>
-  client.query("INSERT INTO users (id, username, email) VALUES ($1, $2, $3)", [id, `u-${id}`, `${id}@example.org`]);
 
 beforeAll(async () => {
   await setConfig(stack, { shards: "2", maxConnections: "100", cacheMemoryMiB: "64", monitoring: "false" });

@@ -1,16 +1,14 @@
 /** A PostgreSQL 17 in a container of our image, with databases that stand for a global database and shards. */
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
-import pg from "pg";
-import { contentHash } from "../../components/contentHash.ts";
+import type pg from "pg";
 import { docker } from "../../scripts/lib/docker.ts";
-import { ROOT } from "../../scripts/lib/paths.ts";
-import { run } from "../../scripts/lib/run.ts";
-import { type SchemaPart, globalSchema, shardSchema } from "../../scripts/shards/schema.ts";
+import { ensureImage } from "../../scripts/lib/image.ts";
+import { type SchemaPart, globalSchema, shardSchema } from "../../scripts/lib/schemaParts.ts";
 import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { publishMap, setOwned } from "../../sharding/publish.ts";
 import type { ShardMap } from "../../sharding/shardMap.ts";
 import { uniqueStack } from "./cli.ts";
+import { ask, withUrl } from "./client.ts";
 import { eventually } from "./eventually.ts";
 
 export interface DatabaseServer {
@@ -26,14 +24,12 @@ export interface DatabaseServer {
 async function postgresImage(): Promise<string> {
   const base = await findBaseImage();
   if (base === undefined) throw new Error("there is no Debian base image: run ./cgraph-db setup");
-  const images = join(ROOT, "images");
-  const buildArgs = { BASE: base, PG_MAJOR: "17" };
-  const name = `cgraph-postgres:17-${contentHash(images, ["common", "postgres"], buildArgs)}`;
-  if ((await run("docker", ["image", "inspect", "--format", "ok", name])).code === 0) return name;
-  const given = Object.entries(buildArgs).flatMap(([key, value]) => ["--build-arg", `${key}=${value}`]);
-  const dockerfile = join(images, "postgres", "Dockerfile");
-  await docker(["build", "--quiet", "--force-rm", ...given, "--file", dockerfile, "--tag", name, images]);
-  return name;
+  return ensureImage({
+    kind: "postgres",
+    version: "17",
+    folders: ["common", "postgres"],
+    buildArgs: { BASE: base, PG_MAJOR: "17" },
+  });
 }
 
 /** Starts one on a port of 127.0.0.1. */
@@ -51,43 +47,24 @@ export async function startShardServer(port: number): Promise<DatabaseServer> {
        -c max_connections=200 -c max_wal_senders=20 -c max_replication_slots=20 -c max_logical_replication_workers=12 -c max_worker_processes=20`,
   ]);
   const url = (database: string): string => `postgresql://postgres:${password}@127.0.0.1:${port}/${database}`;
-  const query: DatabaseServer["query"] = async <T extends pg.QueryResultRow>(
-    database: string,
-    sql: string,
-    values?: unknown[],
-  ) => {
-    const client = new pg.Client({ connectionString: url(database) });
-    client.on("error", () => undefined);
-    await client.connect();
-    try {
-      return (await client.query<T>(sql, values)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+  const query: DatabaseServer["query"] = (database, sql, values) => ask(url(database), sql, values);
   await eventually("PostgreSQL answers", async () => (await query("postgres", "SELECT 1")).length === 1);
   const conninfo = (database: string): string => `host=/tmp user=postgres dbname=${database}`;
   return { url, conninfo, query, stop: () => docker(["rm", "--force", "--volumes", container]).then(() => undefined) };
 }
 
 export const GLOBAL = "global";
+
+export const insertUser = (client: pg.ClientBase, id: string): Promise<pg.QueryResult> =>
+  client.query("INSERT INTO users (id, username, email) VALUES ($1, $2, $3)", [id, `u-${id}`, `${id}@example.org`]);
 export const shardName = (shard: number): string => `shard${shard}`;
 
 /** Works with a client of a database. */
-export async function withClient<T>(
+export const withClient = <T>(
   server: DatabaseServer,
   database: string,
   work: (client: pg.Client) => Promise<T>,
-): Promise<T> {
-  const client = new pg.Client({ connectionString: server.url(database) });
-  client.on("error", () => undefined);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
-}
+): Promise<T> => withUrl(server.url(database), work);
 
 /** Makes a database with a schema. */
 export async function makeDatabase(server: DatabaseServer, name: string, parts: readonly SchemaPart[]): Promise<void> {

@@ -13,11 +13,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import pg from "pg";
+import type pg from "pg";
 import { ROOT } from "../../scripts/lib/paths.ts";
 import { run } from "../../scripts/lib/run.ts";
 import { eventually } from "./eventually.ts";
 import type { TlsFiles } from "./sourceTls.ts";
+import { ask } from "./client.ts";
 
 /** PostgreSQL 16; CGRAPH_TEST_SOURCE is the `native` folder of another version of the same package. */
 const BINARIES =
@@ -100,16 +101,8 @@ export async function startSource(
   let child: ChildProcess | undefined;
   const url = (database = SOURCE_DATABASE): string =>
     `postgresql://${SOURCE_USER}:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`;
-  const query = async <T extends pg.QueryResultRow>(sql: string, database?: string): Promise<T[]> => {
-    const client = new pg.Client({ connectionString: url(database) });
-    client.on("error", () => undefined);
-    await client.connect();
-    try {
-      return (await client.query<T>(sql)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+  const query = <T extends pg.QueryResultRow>(sql: string, database?: string): Promise<T[]> =>
+    ask<T>(url(database), sql);
   const start = async (): Promise<void> => {
     const given = Object.entries({ ...current, unix_socket_directories: data, listen_addresses: "127.0.0.1" });
     const [postgres, ...args] = command(
