@@ -1,8 +1,16 @@
 import type { Reporter, TestCase, TestModule } from "vitest/node";
 
-/** Ends a run with every skipped test by name and reason, and the line `N passed, N failed, N skipped`. */
+const firstLines = (text: string): string => text.split("\n").slice(0, 6).join("\n  ");
+
+const reasons = (errors: readonly { readonly message?: string }[]): string =>
+  errors.map((error) => `\n  ${firstLines(error.message ?? "")}`).join("");
+
+/**
+ * Ends a run with every skipped test by name and reason, then every failed one with its error, and the line
+ * `N passed, N failed, N skipped`: whoever has only the end of the output has what matters.
+ */
 export default class SummaryReporter implements Reporter {
-  onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
+  onTestRunEnd(modules: readonly TestModule[], errors: readonly { readonly message?: string }[]): void {
     const tests: TestCase[] = modules.flatMap((module) => [...module.children.allTests()]);
     const count = (state: string): number => tests.filter((test) => test.result().state === state).length;
     for (const test of tests) {
@@ -10,12 +18,19 @@ export default class SummaryReporter implements Reporter {
       if (result.state === "skipped")
         console.log(`skipped: ${test.fullName}${result.note === undefined ? "" : `: ${result.note}`}`);
     }
+    for (const test of tests) {
+      const result = test.result();
+      if (result.state === "failed")
+        console.log(`failed: ${test.module.relativeModuleId} > ${test.fullName}${reasons(result.errors)}`);
+    }
     // A file that does not load, or whose set-up fails, has failed without a failed test.
     const broken = modules.filter(
       (module) => module.state() === "failed" && ![...module.children.allTests("failed")].length,
-    ).length;
+    );
+    for (const module of broken) console.log(`failed: ${module.relativeModuleId}${reasons(module.errors())}`);
+    if (errors.length > 0) console.log(`failed: outside of any test${reasons(errors)}`);
     console.log(
-      `${count("passed")} passed, ${count("failed") + broken + errors.length} failed, ${count("skipped")} skipped`,
+      `${count("passed")} passed, ${count("failed") + broken.length + errors.length} failed, ${count("skipped")} skipped`,
     );
   }
 }
