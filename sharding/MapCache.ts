@@ -16,6 +16,9 @@ export interface MapCacheOptions {
   readonly onError?: (error: unknown) => void;
 }
 
+/** A map's lease where nobody sets another. */
+export const DEFAULT_LEASE_MS = 60_000;
+
 async function mapOf(pool: pg.Pool): Promise<ShardMap> {
   const map = await readMap(pool);
   if (!map) throw new UserError("there is no shard map yet", "publish the first one: ./cgraph-db schema apply");
@@ -37,7 +40,7 @@ export class MapCache {
     this.#global = global;
     this.#shards = shards;
     this.#refreshMs = options.refreshMs ?? 5000;
-    this.#leaseMs = options.leaseMs ?? 60_000;
+    this.#leaseMs = options.leaseMs ?? DEFAULT_LEASE_MS;
     this.#onError = options.onError ?? (() => undefined);
   }
 

@@ -51,6 +51,24 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ${view} TO PUBLIC;`;
     .join("\n");
 }
 
+/** Drops a shard's views of classes that it does not have any more; to be run when the router does not read them. */
+export function dropOldClassViewsSql(
+  shard: number,
+  assignment: readonly number[],
+  tables: readonly TablePlacement[] = TABLES,
+): string {
+  const current = shardedTables(tables).flatMap(({ name }) =>
+    classesOf(assignment)
+      .filter((one) => one.shard === shard)
+      .map((one) => literal(classView(name, one))),
+  );
+  return `DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT viewname FROM pg_views WHERE schemaname = '${SCHEMA}' AND viewname ~ '_of_[0-9]+_[0-9]+$'
+    AND NOT viewname = ANY (ARRAY[${current.join(", ")}]::name[])
+  LOOP EXECUTE format('DROP VIEW ${SCHEMA}.%I', name); END LOOP;
+END $$;`;
+}
+
 /**
  * Servers and users. To be run by a superuser, through standard input: it may hold passwords. Foreign scans of several
  * shards run at the same time (`async_capable`).

@@ -74,8 +74,13 @@ export class PoolPause {
   /** Milliseconds for which clients were held. */
   heldMs = 0;
 
-  constructor(values: StackValues) {
+  /** ` NAME`, or nothing for all. */
+  readonly #database: string;
+
+  /** `database`: only this one as clients call it; default: all. */
+  constructor(values: StackValues, database?: string) {
     this.#poolers = containers(values);
+    this.#database = database === undefined ? "" : ` ${database}`;
   }
 
   /**
@@ -95,7 +100,9 @@ export class PoolPause {
     );
     this.#consoles = running.flat();
     this.#pausedAt = Date.now();
-    const answers = await Promise.all(this.#consoles.map((console) => console.send("PAUSE", PAUSE_LIMIT_MS)));
+    const answers = await Promise.all(
+      this.#consoles.map((console) => console.send(`PAUSE${this.#database}`, PAUSE_LIMIT_MS)),
+    );
     const failed = answers.find((answer) => answer === undefined || answer.includes("ERROR"));
     if (answers.every((answer) => answer !== undefined && !answer.includes("ERROR"))) return;
     await this.end();
@@ -110,8 +117,8 @@ export class PoolPause {
 
   /** Has the pooler itself let go, should this process end before it does: clients must not wait for ever. */
   async #guard(container: string): Promise<void> {
-    const resume = "psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer -c RESUME";
-    const watch = `echo ${this.#id} >/tmp/cgraph-pause; sleep ${GUARD_SECONDS}; [ "$(cat /tmp/cgraph-pause)" != ${this.#id} ] || ${resume}`;
+    const resume = "psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer -c";
+    const watch = `echo ${this.#id} >/tmp/cgraph-pause; sleep ${GUARD_SECONDS}; [ "$(cat /tmp/cgraph-pause)" != ${this.#id} ] || ${resume} 'RESUME${this.#database}'`;
     await run("docker", ["exec", "--detach", "--user", "postgres", container, "sh", "-c", watch]);
   }
 
@@ -119,14 +126,14 @@ export class PoolPause {
   async end(): Promise<void> {
     await Promise.all(
       this.#consoles.map(async (open) => {
-        const answer = await open.send("RESUME", 3000);
+        const answer = await open.send(`RESUME${this.#database}`, 3000);
         open.end();
         return answer;
       }),
     );
     this.heldMs = Date.now() - this.#pausedAt;
     // A console that hangs in its PAUSE cannot take it back: another one can. A pool that goes on already says so.
-    await Promise.all(this.#poolers.map((container) => run("docker", command(container, "RESUME"))));
+    await Promise.all(this.#poolers.map((container) => run("docker", command(container, `RESUME${this.#database}`))));
   }
 }
 

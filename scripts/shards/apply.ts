@@ -1,11 +1,9 @@
 /** `schema apply` at stage 4: tables everywhere, the first shard map, global tables to the shards, the router database. */
-import { ROUTER } from "../../components/docker/haproxyFiles.ts";
 import { DATABASE, OWNER, ROUTER_DATABASE, type RoleName } from "../../components/roles.ts";
 import { literal } from "../../components/sqlText.ts";
 import { type TableFacts, FACTS_SQL, checkTables } from "../../sharding/checkTables.ts";
 import { publishMap, readMap, readOwned, setOwned } from "../../sharding/publish.ts";
 import {
-  type ForeignServer,
   GLOBAL_SERVER,
   classViewsSql,
   routerServersSql,
@@ -16,15 +14,15 @@ import { type ShardMap, firstAssignment, shardsOf } from "../../sharding/shardMa
 import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
 import { TABLES, globalTables } from "../../sharding/tables.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
-import { GLOBAL_CLUSTER, globalSlot, routesOf, shardNumber } from "../../components/docker/shardRoutes.ts";
+import { GLOBAL_CLUSTER, globalSlot, shardNumber } from "../../components/docker/shardRoutes.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { clusterViews } from "../lib/clusters.ts";
 import { loginOf } from "../lib/login.ts";
 import type { Step } from "../lib/progress.ts";
 import { applyParts, globalSchema, shardSchema } from "../lib/schemaParts.ts";
 import { asClusterOwner, superuserScript } from "./owner.ts";
+import { clusterPlace, conninfoOf } from "./reach.ts";
 
-const AUTHORITY = "/run/cgraph-tls/ca.crt";
 const CLIENT_ROLES: readonly RoleName[] = ["cgraph", OWNER, "cgraph_readonly", "cgraph_monitor"];
 
 interface Shard {
@@ -32,15 +30,6 @@ interface Shard {
   readonly name: string;
   readonly values: StackValues;
 }
-
-/** Where servers of the stack find a cluster's primary, and trust it. */
-const placeOf = (values: StackValues, cluster: string): ForeignServer => ({
-  host: ROUTER,
-  port: String(routesOf(values.sharding ?? { others: [] }, cluster).write),
-  dbname: DATABASE,
-  sslmode: "verify-full",
-  sslrootcert: AUTHORITY,
-});
 
 /** The map there is, or the first one, of which every shard is told before any client. */
 async function bringMap(
@@ -80,12 +69,7 @@ async function until(missing: string, look: () => Promise<boolean>): Promise<voi
 /** A shard's subscription to the global tables and the map. */
 async function subscribe({ number, values }: Shard, global: StackValues): Promise<void> {
   const slot = globalSlot(number);
-  const place = { ...placeOf(values, GLOBAL_CLUSTER), ...loginOf(values, "cgraph_changes") };
-  const conninfo = literal(
-    Object.entries(place)
-      .map(([key, value]) => `${key}=${value}`)
-      .join(" "),
-  );
+  const conninfo = literal(conninfoOf(values, GLOBAL_CLUSTER));
   // Patroni makes the slot, and keeps it through a failover.
   await until(
     `the global database has no slot ${slot}`,
@@ -129,8 +113,8 @@ async function makeRouter(global: StackValues, shards: readonly Shard[]): Promis
      GRANT CONNECT, TEMPORARY ON DATABASE ${ROUTER_DATABASE} TO ${CLIENT_ROLES.join(", ")};`,
   );
   const servers = {
-    [GLOBAL_SERVER]: placeOf(global, GLOBAL_CLUSTER),
-    ...Object.fromEntries(shards.map(({ number, name }) => [shardServer(number), placeOf(global, name)])),
+    [GLOBAL_SERVER]: clusterPlace(global, GLOBAL_CLUSTER),
+    ...Object.fromEntries(shards.map(({ number, name }) => [shardServer(number), clusterPlace(global, name)])),
   };
   // Sessions of either name of a role act as the role.
   const users = CLIENT_ROLES.map((role) => ({ role, options: { ...loginOf(global, role) } }));

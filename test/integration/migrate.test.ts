@@ -79,7 +79,8 @@ function compare(
   console.log(
     `writes paused ${longestPauseMs} ms at the longest; foretold ${foretoldMs} ms; pauses of ${distribution(pauses)}`,
   );
-  // Only where nothing else runs does a time mean anything.
+  // Beside other tests a pause says little; one of this length says that somebody waited for what did not come.
+  expect(longestPauseMs).toBeLessThan(15_000);
   if (FULL) {
     expect(longestPauseMs).toBeLessThanOrEqual(foretoldMs * 2);
     expect(longestPauseMs).toBeGreaterThanOrEqual(foretoldMs / 2);

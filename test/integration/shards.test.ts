@@ -7,13 +7,6 @@ import { Directory } from "../../sharding/Directory.ts";
 import { DeadlineError, ShardsFailedError, TakenError } from "../../sharding/errors.ts";
 import { bucketOf, bucketSql } from "../../sharding/placement.ts";
 import { publishMap, readOwned, setOwned } from "../../sharding/publish.ts";
-import {
-  GLOBAL_SERVER,
-  classViewsSql,
-  routerServersSql,
-  routerTablesSql,
-  shardServer,
-} from "../../sharding/routerSql.ts";
 import { classFilterSql, heldRowsSql, orphansSql, shardTablesSql } from "../../sharding/shardSql.ts";
 import { type ShardMap, assignmentOf, classesOf, firstAssignment } from "../../sharding/shardMap.ts";
 import { ShardRouter, type ShardRouterOptions } from "../../sharding/ShardRouter.ts";
@@ -24,7 +17,10 @@ import { eventually } from "../support/eventually.ts";
 import {
   type DatabaseServer,
   GLOBAL,
+  ROUTER,
+  buildRouter,
   insertUser,
+  makeRouter,
   makeShards,
   shardName,
   startShardServer,
@@ -468,31 +464,14 @@ describe("a question to all shards", () => {
 });
 
 describe("the router database", () => {
-  const ROUTER = "router";
   const ask = <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => server.query<T>(ROUTER, sql, values);
   const plan = async (sql: string): Promise<string> =>
     (await ask<{ "QUERY PLAN": string }>(`EXPLAIN (VERBOSE, COSTS OFF) ${sql}`))
       .map((row) => row["QUERY PLAN"])
       .join("\n");
-  const build = async (): Promise<void> => {
-    for (let shard = 0; shard < SHARDS; shard++) await server.query(shardName(shard), classViewsSql(shard, map.shards));
-    await ask(routerTablesSql(map.shards));
-  };
+  const build = (): Promise<void> => buildRouter(server, map, SHARDS);
 
-  beforeAll(async () => {
-    await server.query("postgres", `CREATE DATABASE ${ROUTER}`);
-    await withClient(server, ROUTER, (client) => client.query(globalSchema()[1]?.sql ?? ""));
-    const at = (dbname: string) => ({ host: "/tmp", dbname });
-    const servers = Object.fromEntries([0, 1, 2, 3].map((shard) => [shardServer(shard), at(shardName(shard))]));
-    await ask(
-      routerServersSql(
-        { ...servers, [GLOBAL_SERVER]: at(GLOBAL) },
-        [{ role: "postgres", options: { password_required: "false" } }],
-        "postgres",
-      ),
-    );
-    await build();
-  });
+  beforeAll(() => makeRouter(server, map, SHARDS));
 
   it("looks like one database: reads, writes, and finds each row once", async () => {
     const router = newRouter();

@@ -6,6 +6,13 @@ import { ensureImage } from "../../scripts/lib/image.ts";
 import { type SchemaPart, globalSchema, shardSchema } from "../../scripts/lib/schemaParts.ts";
 import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { publishMap, setOwned } from "../../sharding/publish.ts";
+import {
+  GLOBAL_SERVER,
+  classViewsSql,
+  routerServersSql,
+  routerTablesSql,
+  shardServer,
+} from "../../sharding/routerSql.ts";
 import type { ShardMap } from "../../sharding/shardMap.ts";
 import { uniqueStack } from "./cli.ts";
 import { ask, withUrl } from "./client.ts";
@@ -82,4 +89,32 @@ export async function makeShards(server: DatabaseServer, map: ShardMap, count: n
     await withClient(server, shardName(shard), (client) => setOwned(client, shard, map));
   }
   await withClient(server, GLOBAL, (client) => publishMap(client, map));
+}
+
+export const ROUTER = "router";
+
+/** Makes the router database over these shards. */
+export async function makeRouter(server: DatabaseServer, map: ShardMap, count: number): Promise<void> {
+  await server.query("postgres", `CREATE DATABASE ${ROUTER}`);
+  const at = (dbname: string) => ({ host: "/tmp", dbname });
+  const shards = Object.fromEntries(
+    Array.from({ length: count }, (_, shard) => [shardServer(shard), at(shardName(shard))]),
+  );
+  await withClient(server, ROUTER, async (client) => {
+    await client.query(globalSchema()[1]?.sql ?? "");
+    await client.query(
+      routerServersSql(
+        { ...shards, [GLOBAL_SERVER]: at(GLOBAL) },
+        [{ role: "postgres", options: { password_required: "false" } }],
+        "postgres",
+      ),
+    );
+  });
+  await buildRouter(server, map, count);
+}
+
+/** Has the router database follow the map. */
+export async function buildRouter(server: DatabaseServer, map: ShardMap, count: number): Promise<void> {
+  for (let shard = 0; shard < count; shard++) await server.query(shardName(shard), classViewsSql(shard, map.shards));
+  await server.query(ROUTER, routerTablesSql(map.shards));
 }

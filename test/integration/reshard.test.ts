@@ -1,0 +1,169 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { DEFAULT_BUCKETS } from "../../sharding/placement.ts";
+import { readMap, readOwned } from "../../sharding/publish.ts";
+import { type ShardMap, assignmentOf, firstAssignment, movesBetween, rebalance } from "../../sharding/shardMap.ts";
+import { ShardRouter } from "../../sharding/ShardRouter.ts";
+import {
+  type BucketsMove,
+  type Lives,
+  checkBuckets,
+  cleanUp,
+  clearBuckets,
+  copyBuckets,
+  giveBack,
+  handOverBuckets,
+  verifyBuckets,
+} from "../../scripts/reshard/move.ts";
+import type { Places } from "../../scripts/reshard/places.ts";
+import { freePort } from "../support/cli.ts";
+import {
+  type DatabaseServer,
+  GLOBAL,
+  ROUTER,
+  makeRouter,
+  makeShards,
+  shardName,
+  startShardServer,
+  withClient,
+} from "../support/shardServer.ts";
+import { ShardedChat } from "../support/shardedChat.ts";
+
+/** Four databases of one server; two of them have buckets to begin with. */
+const SHARDS = 4;
+const LEASE_MS = 10_000;
+const first: ShardMap = { version: 1, shards: firstAssignment(DEFAULT_BUCKETS, 2) };
+let server: DatabaseServer;
+let places: Places;
+let router: ShardRouter;
+let chat: ShardedChat;
+
+const quiet = (): void => undefined;
+
+beforeAll(async () => {
+  server = await startShardServer(await freePort());
+  await makeShards(server, first, SHARDS);
+  await makeRouter(server, first, SHARDS);
+  places = {
+    shards: Array.from({ length: SHARDS }, (_, number) => ({
+      number,
+      owner: (work) => withClient(server, shardName(number), work),
+      superuser: (statements) =>
+        withClient(server, shardName(number), async (client) => {
+          for (const statement of statements) await client.query(statement);
+          return "";
+        }),
+      conninfo: server.conninfo(shardName(number)),
+    })),
+    global: (work) => withClient(server, GLOBAL, work),
+    router: (work) => withClient(server, ROUTER, work),
+    streamRole: "postgres",
+    holdRouter: async (work) => ({ value: await work(), heldMs: 0 }),
+  };
+  router = new ShardRouter({
+    leaseMs: LEASE_MS,
+    map: { connectionString: server.url(GLOBAL) },
+    shards: Array.from({ length: SHARDS }, (_, shard) => ({ connectionString: server.url(shardName(shard)) })),
+  });
+  chat = new ShardedChat(router, { clients: 8, users: 200 });
+  await chat.seed(5000);
+}, 900_000);
+afterAll(async () => {
+  await router.close();
+  await server.stop();
+});
+
+const currentMap = async (): Promise<ShardMap> => {
+  const map = await places.global(readMap);
+  if (!map) throw new Error("no map");
+  return map;
+};
+
+/** Every shard's own word for what it has, and the map's, are the same. */
+async function expectOwned(assignment: readonly number[]): Promise<void> {
+  const owned = new Map<number, number[]>();
+  for (const shard of places.shards) {
+    owned.set(shard.number, (await shard.owner(readOwned))?.buckets ?? []);
+  }
+  expect(assignmentOf(owned, DEFAULT_BUCKETS)).toEqual(assignment);
+  expect((await currentMap()).shards).toEqual(assignment);
+}
+
+/** Rows on shards that do not own them. */
+async function strayRows(): Promise<number> {
+  const found = await Promise.all(
+    places.shards.map(({ owner }) =>
+      owner(async (client) => {
+        const { rows } = await client.query<{ n: number }>(
+          "SELECT count(*) FILTER (WHERE NOT sharding.owns(sender_id))::int AS n FROM messages",
+        );
+        return rows[0]?.n ?? 0;
+      }),
+    ),
+  );
+  return found.reduce((sum, n) => sum + n, 0);
+}
+
+const streamsLeft = async (): Promise<number> =>
+  (
+    await server.query<{ n: number }>(
+      shardName(0),
+      `SELECT ((SELECT count(*) FROM pg_subscription) + (SELECT count(*) FROM pg_replication_slots)
+        + (SELECT count(*) FROM pg_publication WHERE pubname LIKE 'cgraph_move%'))::int AS n`,
+    )
+  )[0]?.n ?? -1;
+
+describe("moving buckets while they are in use", () => {
+  const move: BucketsMove = { before: first.shards, after: rebalance(first.shards, [0, 1, 2, 3]) };
+  let lives: Lives = {};
+  const remember = (now: Lives): void => void (lives = now);
+
+  beforeAll(() => chat.start());
+
+  it("from two shards to four moves half, loses nothing, doubles nothing, shows no client an error", async () => {
+    expect(movesBetween(move.before, move.after)).toHaveLength(128);
+    await checkBuckets(places, move);
+    await copyBuckets(places, move, lives, remember, quiet);
+    await verifyBuckets(places, move, lives, remember, quiet);
+    chat.markPauses();
+    await handOverBuckets(places, move, lives, remember, quiet);
+    await sleep(1000);
+    const report = await chat.stop();
+    console.log(
+      `writes ${report.writes}, longest pause ${Math.round(report.longestPauseMs)} ms, longest transaction ${Math.round(report.longestMs)} ms`,
+    );
+    expect(report.errors).toEqual([]);
+    await expectOwned(move.after);
+    expect(await chat.difference()).toEqual({ lost: 0, doubled: 0, wrong: 0 });
+    // The way back is open: the old rows are there.
+    expect(await strayRows()).toBeGreaterThan(0);
+  }, 300_000);
+
+  it("is taken back with what was written since", async () => {
+    chat.start();
+    await sleep(1000);
+    await giveBack(places, move, lives, quiet);
+    await sleep(500);
+    expect((await chat.stop()).errors).toEqual([]);
+    await expectOwned(move.before);
+    expect(await chat.difference()).toEqual({ lost: 0, doubled: 0, wrong: 0 });
+    await clearBuckets(places, move, quiet);
+    expect(await strayRows()).toBe(0);
+    expect(await streamsLeft()).toBe(0);
+  }, 300_000);
+
+  it("again, for good: what was moved is cleared away from where it was", async () => {
+    chat.start();
+    lives = {};
+    await checkBuckets(places, move);
+    await copyBuckets(places, move, lives, remember, quiet);
+    await verifyBuckets(places, move, lives, remember, quiet);
+    await handOverBuckets(places, move, lives, remember, quiet);
+    await cleanUp(places, move, quiet, LEASE_MS + 1000);
+    expect((await chat.stop()).errors).toEqual([]);
+    await expectOwned(move.after);
+    expect(await chat.difference()).toEqual({ lost: 0, doubled: 0, wrong: 0 });
+    expect(await strayRows()).toBe(0);
+    expect(await streamsLeft()).toBe(0);
+  }, 300_000);
+});
