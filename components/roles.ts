@@ -80,7 +80,11 @@ export const ROLES = [
 ] as const satisfies readonly Role[];
 
 /** Roles that each is a member of. */
-export const MEMBERSHIPS: Readonly<Record<string, readonly string[]>> = { cgraph_monitor: ["pg_monitor"] };
+export const MEMBERSHIPS: Readonly<Record<string, readonly string[]>> = {
+  cgraph_monitor: ["pg_monitor"],
+  // Who moves buckets has to see whether another session still sees what was before.
+  [OWNER]: ["pg_read_all_stats"],
+};
 
 /** Extensions of the application's database; those of `scheduled` where pg_cron is loaded. */
 export const EXTENSIONS = { always: ["pg_stat_statements", "hypopg"], scheduled: ["pg_cron", "pg_partman"] } as const;

@@ -18,13 +18,14 @@ export interface Leaving {
 
 /**
  * Sorts what a plan would delete of what holds data. A replacement is never right, since it would begin empty, unless
- * somebody has allowed it by name.
+ * somebody has allowed it by name. `alsoMay`: names of resources that were looked at and hold nothing.
  */
-export function leavingOf(changes: readonly Change[]): Leaving {
+export function leavingOf(changes: readonly Change[], alsoMay: (name: string) => boolean = () => false): Leaving {
   const may = changes.filter(
     ({ op, urn, allowed }) =>
       allowed === true ||
-      (op === "delete" && [COPIES, CONSENSUS, CACHE].some((pattern) => pattern.test(resourceName(urn)))),
+      (op === "delete" &&
+        ([COPIES, CONSENSUS, CACHE].some((pattern) => pattern.test(resourceName(urn))) || alsoMay(resourceName(urn)))),
   );
   const mustNot = changes.filter((change) => change.stateful && isDestroyed(change) && !may.includes(change));
   return { may, mustNot };

@@ -88,6 +88,27 @@ command("migrate", "Move to another stage in use, step by step; a killed move go
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/migrate.ts")).migrate));
 
+/** The flags of every command that moves buckets. */
+const movingBuckets = (made: Command): Command =>
+  made
+    .option("--dry-run", "only list the steps")
+    .option("--pause-after <step>", "end after this step; --resume goes on")
+    .option("--resume", "go on with a move that was interrupted or paused")
+    .option("--rollback", "take it back, up to the point of no return")
+    .option("-y, --yes", "answer yes to every question");
+
+movingBuckets(command("reshard", "Move buckets between shards in use: onto more shards, or some to one"))
+  .option("--shards <n>", "spread them evenly over so many; new ones are made")
+  .option("--move-bucket <n>", "move this bucket; can be repeated", (value: string, before: string[] | undefined) =>
+    collect(value, before ?? []),
+  )
+  .option("--to <shard>", "with --move-bucket: the shard that is to have them")
+  .action(runs(async () => (await import("./commands/reshard.ts")).reshard));
+
+movingBuckets(command("rebalance", "Spread the buckets evenly over the shards that there are")).action(
+  runs(async () => (await import("./commands/reshard.ts")).reshard),
+);
+
 command("down", "Stop and remove everything but data and secrets")
   .option("--delete-data", "data, backups and secrets too: asks for the stack's name")
   .option("--force", "also while no server is primary")

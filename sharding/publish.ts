@@ -9,14 +9,17 @@ export async function setOwned(shardClient: ClientBase, shard: number, { version
 }
 
 /** What a shard says it owns; undefined where it was told nothing yet. */
-export async function readOwned(shardClient: ClientBase): Promise<{ shard: number; buckets: number[] } | undefined> {
-  const { rows } = await shardClient.query<{ shard: number; owned: string }>(
-    "SELECT shard, owned::text FROM sharding.this_shard",
+export async function readOwned(
+  shardClient: ClientBase,
+): Promise<{ shard: number; buckets: number[]; mapVersion: number } | undefined> {
+  const { rows } = await shardClient.query<{ shard: number; owned: string; version: string }>(
+    "SELECT shard, owned::text, map_version AS version FROM sharding.this_shard",
   );
   const [row] = rows;
   if (!row) return undefined;
   const bits = Array.from({ length: row.owned.length }, (_, bucket) => bucket);
-  return { shard: row.shard, buckets: bits.filter((bucket) => row.owned.charAt(bucket) === "1") };
+  const buckets = bits.filter((bucket) => row.owned.charAt(bucket) === "1");
+  return { shard: row.shard, buckets, mapVersion: Number(row.version) };
 }
 
 /** Publishes the next version of the map in the global database. Fails where somebody else has published it meanwhile. */

@@ -161,13 +161,32 @@ function poolPlan(config: StackConfig, maxConnections: number, notes: string[]):
   return { ...plan, maxClientConnections: figures.maxClientConnections };
 }
 
+/** Shards up to which another one needs no restart of the servers that are there. */
+const SHARDS_AT_EASE = 16;
+
 /**
  * What the global database's servers send: a stream to each shard, two more while a shard copies its tables, one to each
  * replica, and PostgreSQL's default of ten beside them.
  */
 function publishing(shards: number, replicas: number): Record<string, string> {
-  const senders = String(10 + 3 * shards + replicas);
+  const senders = String(10 + 3 * Math.max(shards, SHARDS_AT_EASE) + replicas);
   return { max_wal_senders: senders, max_replication_slots: senders };
+}
+
+/**
+ * What a shard's servers send and receive beside PostgreSQL's defaults while buckets move: a stream from and to each other
+ * shard, and two more while one copies tables.
+ */
+function moving(shards: number, cpus: number): Record<string, string> {
+  const others = Math.max(shards, SHARDS_AT_EASE);
+  const workers = 4 + others;
+  const senders = String(10 + 2 * others);
+  return {
+    max_wal_senders: senders,
+    max_replication_slots: senders,
+    max_logical_replication_workers: String(workers),
+    max_worker_processes: String(Math.max(1, Math.ceil(cpus)) + 8 + workers),
+  };
 }
 
 /**
@@ -204,7 +223,7 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       ...(clustered ? { walKeepGiB: 1, cronDatabase: "cgraph_production" } : {}),
       overrides,
     });
-  const settings = tuned(config.settings);
+  const settings = tuned(config.stage === 4 ? { ...moving(shards, size.cpus), ...config.settings } : config.settings);
   const pool = poolPlan(config, Number(settings["max_connections"]?.value), notes);
   const cacheMemory = config.cacheMemoryMiB ?? Math.max(64, Math.floor(size.memoryMiB / 8));
   const servers = (prefix: string, its: Settings): PostgresNode[] =>

@@ -32,6 +32,7 @@ const RESTART = new Set([
   "listen_addresses",
   "max_connections",
   "max_locks_per_transaction",
+  "max_logical_replication_workers",
   "max_prepared_transactions",
   "max_replication_slots",
   "max_wal_senders",

@@ -19,6 +19,10 @@ interface BringOptions {
   readonly remember?: (left: readonly string[]) => void;
   /** Only resources whose URN is like this, `**` standing for anything; what depends on them comes with the next run. */
   readonly only?: string;
+  /** Configuration beside the stage's. */
+  readonly config?: Readonly<Record<string, string>>;
+  /** Names of resources that may go although they could hold data: somebody has looked that they do not. */
+  readonly mayGo?: (name: string) => boolean;
 }
 
 /** One resource that a step has changed: its URN, and what Pulumi calls what it did. */
@@ -61,11 +65,14 @@ export class MoveContext {
    * refused; what may is let go of by Pulumi, and stays in Docker until `discard`. `remember` is told of
    * the volumes that are let go before they are.
    */
-  async bringTo(stage: number, { phase = "none", remember, only }: BringOptions = {}): Promise<Brought> {
-    const copy = configCopy(this.name, { stage: String(stage), phase });
+  async bringTo(
+    stage: number,
+    { phase = "none", remember, only, config = {}, mayGo }: BringOptions = {},
+  ): Promise<Brought> {
+    const copy = configCopy(this.name, { ...config, stage: String(stage), phase });
     try {
       const { refresh } = await reconcile(this.stack);
-      const left = await this.#release(await changesOf(this.stack, copy.file));
+      const left = await this.#release(await changesOf(this.stack, copy.file), mayGo);
       remember?.(left);
       await (stage === 1 ? clearForAlone(this.name) : startStopped(this.stack));
       const changed: Changed[] = [];
@@ -84,8 +91,8 @@ export class MoveContext {
   }
 
   /** Takes the protection off what may go. */
-  async #release(changes: readonly Change[]): Promise<string[]> {
-    const { may, mustNot } = leavingOf(changes);
+  async #release(changes: readonly Change[], mayGo: BringOptions["mayGo"]): Promise<string[]> {
+    const { may, mustNot } = leavingOf(changes, mayGo);
     const [first] = mustNot;
     if (first) {
       throw new UserError(

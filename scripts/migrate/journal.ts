@@ -21,11 +21,17 @@ export interface JournalStep {
 
 export interface Journal {
   readonly version: 1;
-  readonly kind: "migrate" | "import";
+  readonly kind: "migrate" | "import" | "reshard";
   readonly stack: string;
-  /** Of a move between stages: their numbers. Of an import: a URL without its password, and the stage. */
+  /** Of a move between stages: their numbers. Of an import: a URL without its password, and the stage. Of buckets: in words. */
   readonly from: string;
   readonly to: string;
+  /** Of a move of buckets: each bucket's shard before and after, and how many shards the stack has and is to have. */
+  readonly buckets?: {
+    readonly before: readonly number[];
+    readonly after: readonly number[];
+    readonly shards: { readonly now: number; readonly then: number };
+  };
   readonly startedAt: string;
   /** Whether it goes on or takes back. */
   readonly direction: "forward" | "back";
@@ -69,7 +75,7 @@ export function lastJournal(stack: string): Journal | undefined {
 }
 
 export function beginJournal(
-  about: Pick<Journal, "kind" | "stack" | "from" | "to">,
+  about: Pick<Journal, "kind" | "stack" | "from" | "to" | "buckets">,
   steps: readonly { readonly id: string; readonly title: string }[],
 ): Journal {
   const journal: Journal = {
@@ -97,10 +103,9 @@ export function markStep(journal: Journal, id: string, change: Partial<JournalSt
 export function refuseDuringMove(stack: string): void {
   const journal = openJournal(stack);
   if (!journal) return;
-  const go = journal.kind === "migrate" ? "migrate" : "import";
   throw new UserError(
     `stack ${stack} is in the middle of a move from ${journal.from} to ${journal.to}, begun ${journal.startedAt}`,
-    `./cgraph-db ${go} --resume --stack ${stack} goes on, ./cgraph-db ${go} --rollback --stack ${stack} takes it back`,
+    `./cgraph-db ${journal.kind} --resume --stack ${stack} goes on, ./cgraph-db ${journal.kind} --rollback --stack ${stack} takes it back`,
     EXIT.refused,
   );
 }

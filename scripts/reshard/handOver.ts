@@ -82,46 +82,71 @@ async function giveIfArrived(taker: Client, shard: number, next: ShardMap, mark:
   }
 }
 
-/** Where buckets are at the moment, by what their two shards say. */
-export type Holder = "publisher" | "subscriber" | "nobody";
+/** Which of the two shards has the buckets; where an interrupted hand-over has left them to nobody: its giver, again. */
+async function holderOf(publisher: Client, subscriber: Client, stream: Stream, map: ShardMap): Promise<number> {
+  const owned = [await readOwned(publisher), await readOwned(subscriber)];
+  const { buckets } = stream;
+  const holder = owned.find((one) => buckets.every((bucket) => one?.buckets.includes(bucket)));
+  if (holder) return holder.shard;
+  // Who gave last was told of a version that nobody else knows, and has everything.
+  const [a, b] = owned.map((one) => one?.mapVersion ?? 0);
+  const [giver, shard] = (a ?? 0) >= (b ?? 0) ? [publisher, stream.publisher] : [subscriber, stream.subscriber];
+  await setOwned(giver, shard, withBuckets(map, buckets, shard));
+  return shard;
+}
 
-async function holderOf(publisher: Client, subscriber: Client, buckets: readonly number[]): Promise<Holder> {
-  const has = async (client: Client): Promise<boolean> => {
-    const own = new Set((await readOwned(client))?.buckets);
-    return buckets.length > 0 && buckets.every((bucket) => own.has(bucket));
-  };
-  if (await has(publisher)) return "publisher";
-  return (await has(subscriber)) ? "subscriber" : "nobody";
+/** Connections that are open before anybody has to wait. */
+interface Clients {
+  readonly giver: Client;
+  readonly taker: Client;
+  readonly global: Client;
+  readonly router: Client;
+}
+
+const withClients = <T>(
+  places: Places,
+  { publisher, subscriber }: Stream,
+  work: (clients: Clients) => Promise<T>,
+): Promise<T> =>
+  shardPlace(places, publisher).owner((giver) =>
+    shardPlace(places, subscriber).owner((taker) =>
+      places.global((global) => places.router((router) => work({ giver, taker, global, router }))),
+    ),
+  );
+
+/** Makes what the router will read, beside what it reads now. */
+async function prepareViews(
+  { giver, taker }: Clients,
+  { publisher, subscriber }: Stream,
+  next: ShardMap,
+): Promise<void> {
+  await giver.query(classViewsSql(publisher, next.shards));
+  await taker.query(classViewsSql(subscriber, next.shards));
 }
 
 /** Publishes where the buckets are, and leads the router database's clients there. */
-async function announce(places: Places, stream: Stream, holder: number): Promise<void> {
-  const map = await places.global(async (client) => {
-    const current = await readMap(client);
-    if (!current) throw new UserError("there is no shard map", "./cgraph-db schema apply", EXIT.failed);
-    if (stream.buckets.every((bucket) => current.shards[bucket] === holder)) return current;
-    const next = withBuckets(current, stream.buckets, holder);
-    await publishMap(client, next);
-    return next;
-  });
-  await Promise.all(
-    [stream.publisher, stream.subscriber].map((shard) =>
-      shardPlace(places, shard).owner((client) => client.query(classViewsSql(shard, map.shards))),
-    ),
-  );
-  await places.router(async (client) => {
-    await client.query(`SET lock_timeout = ${ROUTER_LOCK_MS}`);
-    try {
-      await client.query(routerTablesSql(map.shards));
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== LOCKED) throw error;
-      throw new UserError(
-        "somebody who is connected to the router database without a pool has its tables in a transaction",
-        "end it, then --resume: until then the router database asks shards for what they have given away",
-        EXIT.refused,
-      );
-    }
-  });
+async function announce({ global, router }: Clients, { buckets }: Stream, holder: number): Promise<void> {
+  const current = await requireMap(global);
+  const known = buckets.every((bucket) => current.shards[bucket] === holder);
+  const map = known ? current : withBuckets(current, buckets, holder);
+  if (!known) await publishMap(global, map);
+  await router.query(`SET lock_timeout = ${ROUTER_LOCK_MS}`);
+  try {
+    await router.query(routerTablesSql(map.shards));
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== LOCKED) throw error;
+    throw new UserError(
+      "somebody who is connected to the router database without a pool has its tables in a transaction",
+      "end it, then --resume: until then the router database asks shards for what they have given away",
+      EXIT.refused,
+    );
+  }
+}
+
+async function requireMap(global: Client): Promise<ShardMap> {
+  const map = await readMap(global);
+  if (!map) throw new UserError("there is no shard map", "./cgraph-db schema apply", EXIT.failed);
+  return map;
 }
 
 export type HandOver =
@@ -131,8 +156,8 @@ export type HandOver =
   | { readonly done: false };
 
 /**
- * Gives a stream's buckets from its publisher to its subscriber. Can be repeated, whatever an interrupted try has left: a
- * bucket that nobody has goes back to its giver first, which has everything. `began`: the lives in which the stream began.
+ * Gives a stream's buckets from its publisher to its subscriber. Can be repeated, whatever an interrupted try has left.
+ * `began`: the lives in which the stream began.
  */
 export async function handOver(
   places: Places,
@@ -140,51 +165,47 @@ export async function handOver(
   began: StreamLife | undefined,
   detail: (text: string) => void,
 ): Promise<HandOver> {
-  const { publisher, subscriber, buckets } = stream;
-  return shardPlace(places, publisher).owner((giver) =>
-    shardPlace(places, subscriber).owner(async (taker) => {
-      const map = await places.global(readMap);
-      if (!map) throw new UserError("there is no shard map", "./cgraph-db schema apply", EXIT.failed);
-      const back = withBuckets(map, buckets, publisher);
-      const next = withBuckets(map, buckets, subscriber);
-      const found = await holderOf(giver, taker, buckets);
-      if (found === "subscriber") {
-        await announce(places, stream, subscriber);
-        return { done: true, heldMs: 0 };
-      }
-      if (found === "nobody") await setOwned(giver, publisher, back);
-      // What a mark proves it proves of these two servers only.
-      if (began?.publisher !== (await lifeOn(giver)) || began.subscriber !== (await lifeOn(taker)))
-        return { done: false };
-      for (let tries = 0; tries < TRIES; tries++) {
-        const { value, heldMs } = await places.holdRouter(async (): Promise<"done" | "busy" | "lost"> => {
-          const xid = await takeAway(giver, publisher, next);
-          if (xid === undefined) return "busy";
-          if (!(await nobodySeesBefore(giver, xid))) {
-            await setOwned(giver, publisher, back);
-            return "busy";
-          }
-          const mark = await putMark(giver, stream);
-          await awaitReplica(giver);
-          // An error leaves open whether the taker has the buckets: then nothing is given back before that is looked at.
-          if (!(await giveIfArrived(taker, subscriber, next, mark))) {
-            await setOwned(giver, publisher, back);
-            return "lost";
-          }
-          await awaitReplica(taker);
-          await announce(places, stream, subscriber);
-          return "done";
-        });
-        if (value === "done") return { done: true, heldMs };
-        if (value === "lost") return { done: false };
-        detail(`shard ${publisher} to ${subscriber}: waiting for transactions that are open`);
-        await sleep(1000);
-      }
-      throw new UserError(
-        `transactions on shard ${publisher} are open for too long: its buckets were not taken from it`,
-        "end them (./cgraph-db inspect activity), then --resume",
-        EXIT.refused,
-      );
-    }),
-  );
+  return withClients(places, stream, async (clients) => {
+    const { publisher, subscriber, buckets } = stream;
+    const { giver, taker } = clients;
+    const map = await requireMap(clients.global);
+    const [back, next] = [withBuckets(map, buckets, publisher), withBuckets(map, buckets, subscriber)];
+    await prepareViews(clients, stream, next);
+    if ((await holderOf(giver, taker, stream, map)) === subscriber) {
+      await announce(clients, stream, subscriber);
+      return { done: true, heldMs: 0 };
+    }
+    // What a mark proves it proves of these two servers only.
+    if (began?.publisher !== (await lifeOn(giver)) || began.subscriber !== (await lifeOn(taker)))
+      return { done: false };
+    for (let tries = 0; tries < TRIES; tries++) {
+      const { value, heldMs } = await places.holdRouter(async (): Promise<"done" | "busy" | "lost"> => {
+        const xid = await takeAway(giver, publisher, next);
+        if (xid === undefined) return "busy";
+        if (!(await nobodySeesBefore(giver, xid))) {
+          await setOwned(giver, publisher, back);
+          return "busy";
+        }
+        const mark = await putMark(giver, stream);
+        await awaitReplica(giver);
+        // An error leaves open whether the taker has the buckets: then nothing is given back before that is looked at.
+        if (!(await giveIfArrived(taker, subscriber, next, mark))) {
+          await setOwned(giver, publisher, back);
+          return "lost";
+        }
+        await awaitReplica(taker);
+        await announce(clients, stream, subscriber);
+        return "done";
+      });
+      if (value === "done") return { done: true, heldMs };
+      if (value === "lost") return { done: false };
+      detail(`shard ${publisher} to ${subscriber}: waiting for transactions that are open`);
+      await sleep(1000);
+    }
+    throw new UserError(
+      `transactions on shard ${publisher} are open for too long: its buckets were not taken from it`,
+      "end them (./cgraph-db inspect activity), then --resume",
+      EXIT.refused,
+    );
+  });
 }

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { globalSchema } from "../../scripts/lib/schemaParts.ts";
 import { type TableFacts, FACTS_SQL, checkTables } from "../../sharding/checkTables.ts";
 import { Directory } from "../../sharding/Directory.ts";
 import { DeadlineError, ShardsFailedError, TakenError } from "../../sharding/errors.ts";

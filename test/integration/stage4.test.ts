@@ -6,6 +6,7 @@ import { uuidv7 } from "../../sharding/uuid.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
 import { ask as askUrl } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { ShardedChat } from "../support/shardedChat.ts";
 import { insertUser } from "../support/shardServer.ts";
 
 /** One stack at stage 4 from nothing, of two shards: the machine that tests has two cores. */
@@ -115,4 +116,59 @@ describe("stage 4 from nothing", () => {
     const { code, stderr } = await up("--stage", "3");
     expect([code, stderr]).toEqual([3, expect.stringContaining("up does not move its rows from shards")]);
   });
+
+  it("says what is wrong with a wish to move buckets before it does anything", async () => {
+    for (const [args, code, words] of [
+      [["--shards", "3.5"], 2, "3.5 shards: 256 buckets can be given to"],
+      [["--shards", "3", "--pause-after", "nonsense"], 2, "the move has no step nonsense"],
+      [["--resume"], 3, "no buckets of stack"],
+    ] as const) {
+      const result = await cgraph(["reshard", "--stack", stack, "--yes", ...args]);
+      expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(words)]);
+    }
+  });
+
+  it("gets a third shard in use: a third of the buckets move, nothing is lost, no client sees an error", async () => {
+    const reshard = (...args: string[]) => cgraphOk("reshard", "--stack", stack, "--yes", "--json", ...args);
+    const plan = JSON.parse(await reshard("--shards", "3", "--dry-run")) as {
+      moves: unknown[];
+      steps: { id: string }[];
+    };
+    expect(plan.moves).toHaveLength(85);
+    expect(plan.steps.map(({ id }) => id)).toEqual([
+      "check",
+      "extend",
+      "freeze",
+      "copy",
+      "verify",
+      "handover",
+      "clear",
+      "finish",
+    ]);
+    await reshard("--shards", "3", "--pause-after", "extend");
+    const refused = await cgraph(["up", "--stack", stack, "--no-install"]);
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining("reshard --resume")]);
+    env = JSON.parse(await cgraphOk("env", "--stack", stack, "--json")) as Record<string, string>;
+    expect(env["SHARD_2_URL"]).toBeDefined();
+    await router.close();
+    router = ShardRouter.fromEnvironment(env);
+    const chat = new ShardedChat(router, { clients: 5, users: 100 });
+    await chat.seed(2000);
+    chat.start();
+    const { steps } = JSON.parse(await reshard("--resume")) as {
+      steps: { id: string; state: string; facts: object }[];
+    };
+    const report = await chat.stop();
+    console.log(
+      `writes ${report.writes}, longest pause ${Math.round(report.longestPauseMs)} ms`,
+      steps.find(({ id }) => id === "handover")?.facts,
+    );
+    expect(report.errors).toEqual([]);
+    expect(await chat.difference()).toEqual({ lost: 0, doubled: 0, wrong: 0 });
+    const { shards } = await router.map();
+    expect([0, 1, 2].map((shard) => shards.filter((of) => of === shard).length)).toEqual([86, 85, 85]);
+    const [counted] = await ask<{ n: number }>("DATABASE_URL", "SELECT count(*)::int AS n FROM users");
+    expect(counted?.n).toBe(103);
+    expect(JSON.parse(await cgraphOk("preview", "--stack", stack, "--json"))).toMatchObject({ changes: [] });
+  }, 600_000);
 });

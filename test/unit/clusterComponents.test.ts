@@ -244,14 +244,21 @@ describe("stage 4 in Docker", () => {
     expect(read({ buckets: "2" })().sharding).toEqual({ shards: 2, buckets: 2 });
   });
 
-  it("gives the global database's servers room for a stream to each shard", () => {
-    const topology = planTopology(
-      readConfig((key) => ({ stage: "4" })[key]),
-      host,
-    );
+  it("gives servers room for streams to other shards, the same for up to sixteen: one more restarts nobody", () => {
+    const plan = (shards: string) =>
+      planTopology(
+        readConfig((key) => ({ stage: "4", shards, replicas: "1" })[key]),
+        host,
+      );
     const senders = (settings: Record<string, { value: unknown }> | undefined) => settings?.["max_wal_senders"]?.value;
-    expect(senders(topology.sharding?.others[0]?.nodes[0]?.settings)).toBe(23);
-    expect(senders(topology.nodes[0]?.settings)).toBe(10);
+    const four = plan("4");
+    expect(senders(four.sharding?.others[0]?.nodes[0]?.settings)).toBe(59);
+    expect(senders(four.nodes[0]?.settings)).toBe(42);
+    expect(four.nodes[0]?.settings["max_logical_replication_workers"]).toMatchObject({ value: 20, restart: true });
+    const names = ["max_wal_senders", "max_replication_slots", "max_worker_processes"];
+    for (const name of names) {
+      expect(plan("5").nodes[0]?.settings[name]).toEqual(four.nodes[0]?.settings[name]);
+    }
   });
 });
 

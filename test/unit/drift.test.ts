@@ -216,7 +216,7 @@ describe("roles, defaults, extensions", () => {
     limit: Number(/LIMIT (\d+)/.exec(attributes)?.[1] ?? -1),
     validUntil: null,
     verifier: `verifier of ${name}`,
-    memberOf: name === "cgraph_monitor" ? ["pg_monitor"] : [],
+    memberOf: MEMBERSHIPS[name] ?? [],
   });
   const settings = (defaults: object): string[] => Object.entries(defaults).map(([key, value]) => `${key}=${value}`);
   const clean: RoleFacts = {
