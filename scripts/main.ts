@@ -36,6 +36,10 @@ function command(name: string, description: string, options: { stack?: boolean; 
   return made;
 }
 
+/** For commands that work on one of a sharded stack's clusters. */
+const onCluster = (made: Command): Command =>
+  made.option("--cluster <name>", "of a stack with shards: shard0 (default), shard1, …, global");
+
 const collect = (value: string, before: readonly string[]): string[] => [...before, value];
 
 command("setup", "Install what is missing: packages, Pulumi, plugins, Docker, base image", { stack: false })
@@ -123,11 +127,11 @@ command("env", "Print connection URLs with passwords, as dotenv")
   .option("--format <format>", "dotenv, json, or exs: Ecto's configuration as in the guide", "dotenv")
   .action(runs(async () => (await import("./commands/env.ts")).env));
 
-command("switchover", "Hand the writes to a replica; clients of the pools wait for a moment")
+onCluster(command("switchover", "Hand the writes to a replica; clients of the pools wait for a moment"))
   .option("--to <server>", "this replica; default: the one that lags least")
   .action(runs(async () => (await import("./commands/switchover.ts")).runSwitchover));
 
-command("failover", "Make a replica primary when the primary is lost")
+onCluster(command("failover", "Make a replica primary when the primary is lost"))
   .option("--to <server>", "this replica; default: the one that lags least")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/switchover.ts")).runFailover));
@@ -164,7 +168,7 @@ config
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/restart.ts")).applyConfig));
 
-command("psql [args...]", "Open psql on the primary; arguments after -- go to psql", { json: false })
+onCluster(command("psql [args...]", "Open psql on the primary; arguments after -- go to psql", { json: false }))
   .option("--role <name>", "connect as this role; postgres is the superuser", "cgraph")
   .action(runs(async () => (await import("./commands/psql.ts")).psql));
 
@@ -201,7 +205,7 @@ partitions
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/partitions.ts")).partitionsStatus));
 
-const backup = command("backup", "Take a backup now; or verify one")
+const backup = onCluster(command("backup", "Take a backup now; or verify one"))
   .option("--type <type>", "full, diff or incr", "diff")
   .action(runs(async () => (await import("./commands/backup.ts")).backup));
 backup
@@ -217,7 +221,7 @@ backup
   .configureHelp({ showGlobalOptions: true })
   .action(runs(async () => (await import("./commands/verify.ts")).verify));
 
-command("backups", "List backups with size, time and WAL range").action(
+onCluster(command("backups", "List backups with size, time and WAL range")).action(
   runs(async () => (await import("./commands/backup.ts")).backups),
 );
 

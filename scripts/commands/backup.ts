@@ -1,6 +1,7 @@
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { valuesForBackups } from "../lib/awsBackups.ts";
 import { currentPrimary, superuserSql } from "../lib/cluster.ts";
+import { clusterView, clusterViews } from "../lib/clusters.ts";
 import {
   type Backup,
   type RestorePoint,
@@ -14,15 +15,22 @@ import { bytes, print, printJson, table } from "../lib/print.ts";
 import { note, step } from "../lib/progress.ts";
 import { LATEST, lsnValue, timelineOfWal } from "../lib/restoreTarget.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
+import { inOneMoment } from "../shards/moment.ts";
+import type { StackValues } from "../../stacks/outputs.ts";
 
 const TYPES = ["full", "diff", "incr"] as const;
 
 /** `backup`: takes a backup now, beside the schedule; after one that is running already. */
-export async function backup(flags: { stack: string; type: string; json?: boolean }): Promise<ExitCode> {
+export async function backup(flags: {
+  stack: string;
+  type: string;
+  cluster?: string;
+  json?: boolean;
+}): Promise<ExitCode> {
   if (!TYPES.some((type) => type === flags.type)) {
     throw new UserError(`there is no backup type ${flags.type}`, `use one of ${TYPES.join(", ")}`);
   }
-  const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backup");
+  const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backup", flags);
   const newest = await step("backup", async (progress) => {
     await backupNow(backupContainer, flags.type, (text) => progress.detail(text));
     const value = (await listBackups(backupContainer)).at(-1);
@@ -35,8 +43,8 @@ export async function backup(flags: { stack: string; type: string; json?: boolea
 }
 
 /** `backups`: every backup there is, with size, time and range of WAL. */
-export async function backups(flags: { stack: string; json?: boolean }): Promise<void> {
-  const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backups");
+export async function backups(flags: { stack: string; cluster?: string; json?: boolean }): Promise<void> {
+  const { backupContainer } = await valuesForBackups(await openStack(flags.stack), "backups", flags);
   const list = await listBackups(backupContainer);
   if (flags.json) {
     printJson(list);
@@ -84,32 +92,58 @@ function checkPointName(name: string): void {
   );
 }
 
-/** `backup point`: gives this moment a name that a restore can go back to, or lists those there are. */
-export async function restorePoint(name: string | undefined, flags: { stack: string; json?: boolean }): Promise<void> {
-  if (name !== undefined) checkPointName(name);
-  const values = await stackValues(await openStack(flags.stack));
-  const { backupContainer } = values;
-  const [points, list] = await Promise.all([listPoints(backupContainer), listBackups(backupContainer)]);
-  if (name === undefined) {
-    const found = reachable(points, list);
-    if (flags.json) printJson(found);
-    else print(found.length > 0 ? pointTable(found) : "There is no restore point.");
-    return;
-  }
-  if (points.some((point) => point.name === name)) {
-    throw new UserError(`there is a restore point ${name} already`, "use another name: a restore ends at the first");
-  }
-  if (list.length === 0) {
-    throw new UserError("there is no backup to begin with", "take one first: ./cgraph-db backup", EXIT.failed);
-  }
-  const { container } = await currentPrimary(values);
+/** Gives this moment a name on one cluster. */
+async function makePoint({ backupContainer, ...values }: StackValues, name: string): Promise<RestorePoint> {
+  const { container } = await currentPrimary({ backupContainer, ...values });
   const made = await superuserSql(
     container,
     `SELECT lsn, pg_walfile_name(lsn) FROM pg_create_restore_point('${name}') AS lsn`,
   );
   const [lsn = "", segment = ""] = made.split("|");
-  const point = { name, lsn, timeline: timelineOfWal(segment), at: new Date().toISOString() };
-  await addPoint(backupContainer, point);
-  if (flags.json) printJson(point);
-  else print(`./cgraph-db restore --to ${name} brings this moment (${lsn}) back.`);
+  return { name, lsn, timeline: timelineOfWal(segment), at: new Date().toISOString() };
+}
+
+/** `backup point`: gives this moment a name that a restore can go back to, or lists those there are. With shards: on all. */
+export async function restorePoint(
+  name: string | undefined,
+  flags: { stack: string; cluster?: string; json?: boolean },
+): Promise<void> {
+  if (name !== undefined) checkPointName(name);
+  const values = await stackValues(await openStack(flags.stack));
+  if (name === undefined) {
+    const { backupContainer } = clusterView(values, flags).values;
+    const [points, list] = await Promise.all([listPoints(backupContainer), listBackups(backupContainer)]);
+    const found = reachable(points, list);
+    if (flags.json) printJson(found);
+    else print(found.length > 0 ? pointTable(found) : "There is no restore point.");
+    return;
+  }
+  if (flags.cluster !== undefined) {
+    throw new UserError("a restore point is made on all clusters at once", "leave --cluster out");
+  }
+  const views = clusterViews(values);
+  for (const { name: cluster, values: view } of views) {
+    const on = cluster === "" ? "" : ` on ${cluster}`;
+    if ((await listPoints(view.backupContainer)).some((point) => point.name === name)) {
+      throw new UserError(
+        `there is a restore point ${name} already${on}`,
+        "use another name: a restore ends at the first",
+      );
+    }
+    if ((await listBackups(view.backupContainer)).length === 0) {
+      throw new UserError(
+        `there is no backup to begin with${on}`,
+        `take one first: ./cgraph-db backup${cluster === "" ? "" : ` --cluster ${cluster}`}`,
+        EXIT.failed,
+      );
+    }
+  }
+  const makeAll = (): Promise<RestorePoint[]> => Promise.all(views.map((view) => makePoint(view.values, name)));
+  const points = views.length === 1 ? await makeAll() : await inOneMoment(flags.stack, views, makeAll);
+  for (const [index, point] of points.entries()) await addPoint(views[index]?.values.backupContainer ?? "", point);
+  const [first] = points;
+  if (flags.json)
+    printJson(views.length === 1 ? first : Object.fromEntries(views.map((view, i) => [view.name, points[i]])));
+  else if (views.length === 1) print(`./cgraph-db restore --to ${name} brings this moment (${first?.lsn}) back.`);
+  else print(`${name}: ${views.map((view, i) => `${view.name} at ${points[i]?.lsn}`).join(", ")}.`);
 }

@@ -88,7 +88,7 @@ export async function restore(flags: RestoreFlags): Promise<void> {
   try {
     refuseDuringMove(flags.stack);
     const stack = await openStack(flags.stack);
-    const values = await valuesForBackups(stack, "restore", flags.to);
+    const values = await valuesForBackups(stack, "restore", { to: flags.to });
     const { refresh } = await reconcile(stack);
     // The first server makes the database in every stage; the others copy it.
     const [node] = values.nodes;

@@ -1,6 +1,7 @@
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { confirm } from "../lib/ask.ts";
 import { clusterMembers, isLeader, isServing, patroni } from "../lib/cluster.ts";
+import { clusterView, poolsOf } from "../lib/clusters.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
@@ -10,15 +11,23 @@ import { awaitRoute, chooseCandidate, isRunning, requireCluster, switchover } fr
 export interface SwitchoverFlags {
   readonly stack: string;
   readonly to?: string;
+  readonly cluster?: string;
   readonly yes?: boolean;
   readonly json?: boolean;
 }
+
+/** The cluster that is named, or the one whose server is. */
+const placeOf = ({ to, cluster }: SwitchoverFlags) => ({
+  ...(cluster !== undefined && { cluster }),
+  ...(to !== undefined && { server: to }),
+});
 
 /** `switchover`: hands the writes to a replica; clients of the pools wait for a moment. */
 export async function runSwitchover(flags: SwitchoverFlags): Promise<void> {
   const lock = lockStack(flags.stack, "switchover");
   try {
-    const done = await switchover(await stackValues(await openStack(flags.stack)), flags.to);
+    const view = clusterView(await stackValues(await openStack(flags.stack)), placeOf(flags));
+    const done = await switchover(view.values, flags.to, poolsOf(view));
     if (flags.json) printJson({ stack: flags.stack, ...done });
     else print(`${done.to} takes the writes now; ${done.from} follows it.`);
   } finally {
@@ -30,7 +39,7 @@ export async function runSwitchover(flags: SwitchoverFlags): Promise<void> {
 export async function runFailover(flags: SwitchoverFlags): Promise<void> {
   const lock = lockStack(flags.stack, "failover");
   try {
-    const values = await stackValues(await openStack(flags.stack));
+    const { values } = clusterView(await stackValues(await openStack(flags.stack)), placeOf(flags));
     requireCluster(values);
     const members = await clusterMembers(values);
     const leader = members.find(isLeader);

@@ -1,6 +1,8 @@
+import { FIRST_CLUSTER } from "../../components/docker/shardRoutes.ts";
 import { dockerName } from "../../components/docker/names.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { count } from "../../tuning/words.ts";
+import { clusterView } from "../lib/clusters.ts";
 import { lockStack } from "../lib/lock.ts";
 import { type Backup, type Verification, listBackups, readVerification, writeVerification } from "../lib/pgbackrest.ts";
 import { print, printJson } from "../lib/print.ts";
@@ -16,8 +18,13 @@ export interface VerifyFlags {
   readonly set?: string;
   /** Every other file of the repository too: WAL, other backups. */
   readonly all?: boolean;
+  readonly cluster?: string;
   readonly json?: boolean;
 }
+
+/** The name of a cluster's repository within the stack: the first one's is older than shards. */
+const repositoryVolume = (cluster: string): string =>
+  cluster === "" || cluster === FIRST_CLUSTER ? "backups" : `${cluster}-backups`;
 
 /** What the image's cgraph-verify prints. */
 type Found = Pick<Verification, "ok" | "problems" | "problemCount" | "tables" | "rows">;
@@ -37,7 +44,7 @@ export async function verify(flags: VerifyFlags): Promise<ExitCode> {
   const lock = lockStack(flags.stack, "backup verify");
   try {
     refuseDuringMove(flags.stack);
-    const values = await stackValues(await openStack(flags.stack));
+    const { values, name: cluster } = clusterView(await stackValues(await openStack(flags.stack)), flags);
     const { backupContainer, nodes } = values;
     const [like] = nodes;
     if (!like) throw new Error("the stack has no server");
@@ -49,6 +56,7 @@ export async function verify(flags: VerifyFlags): Promise<ExitCode> {
         archives: false,
         remoteRepository: checkedConfig(flags.stack).backups.s3 !== undefined,
       },
+      repository: repositoryVolume(cluster),
       command: ["verify", name, ...(flags.all ? ["all"] : [])],
     };
     const began = Date.now();

@@ -2,7 +2,8 @@
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
-import { UserError } from "../../tuning/errors.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { clusterView, clusterViews } from "./clusters.ts";
 import { type AnyStackValues, anyStackValues } from "./stack.ts";
 
 export type BackupCommand = "backup" | "backups" | "restore";
@@ -31,10 +32,21 @@ export function awsInstead(command: BackupCommand, { region, identifier }: RdsPr
 
 const isAws = (values: AnyStackValues): values is AwsStackValues => values.target === "aws";
 
-/** A stack's outputs, for a command about its backups. Throws a UserError with AWS's own command where the stack is there. */
-export async function valuesForBackups(stack: Stack, command: BackupCommand, to?: string): Promise<StackValues> {
+/** The outputs of a stack's cluster, for a command about its backups: the first one's, or the named one's. Throws a UserError with AWS's own command where the stack is there. */
+export async function valuesForBackups(
+  stack: Stack,
+  command: BackupCommand,
+  { to, cluster }: { to?: string; cluster?: string } = {},
+): Promise<StackValues> {
   const values = await anyStackValues(stack);
-  if (!isAws(values)) return values;
+  if (!isAws(values) && command === "restore" && clusterViews(values).length > 1) {
+    throw new UserError(
+      "restoring the clusters of a sharded stack is not in this version yet",
+      "nothing was changed; docs/sharding.md#backups says what there is",
+      EXIT.refused,
+    );
+  }
+  if (!isAws(values)) return clusterView(values, { ...(cluster !== undefined && { cluster }) }).values;
   const primary = values.nodes[0];
   throw new UserError(
     `stack ${stack.name} is on AWS, where RDS takes backups and restores them, always into an instance of another name`,

@@ -74,13 +74,13 @@ export class PoolPause {
   /** Milliseconds for which clients were held. */
   heldMs = 0;
 
-  /** ` NAME`, or nothing for all. */
-  readonly #database: string;
+  /** ` NAME` each, or once nothing for all. */
+  readonly #which: readonly string[];
 
-  /** `database`: only this one as clients call it; default: all. */
-  constructor(values: StackValues, database?: string) {
+  /** `databases`: only these, as clients call them; default: all. */
+  constructor(values: StackValues, databases?: readonly string[]) {
     this.#poolers = containers(values);
-    this.#database = database === undefined ? "" : ` ${database}`;
+    this.#which = databases?.map((name) => ` ${name}`) ?? [""];
   }
 
   /**
@@ -100,9 +100,15 @@ export class PoolPause {
     );
     this.#consoles = running.flat();
     this.#pausedAt = Date.now();
-    const answers = await Promise.all(
-      this.#consoles.map((console) => console.send(`PAUSE${this.#database}`, PAUSE_LIMIT_MS)),
-    );
+    const until = Date.now() + PAUSE_LIMIT_MS;
+    const pause = async (console: Console): Promise<string | undefined> => {
+      for (const which of this.#which) {
+        const answer = await console.send(`PAUSE${which}`, until - Date.now());
+        if (answer === undefined || answer.includes("ERROR")) return answer;
+      }
+      return "";
+    };
+    const answers = await Promise.all(this.#consoles.map(pause));
     const failed = answers.find((answer) => answer === undefined || answer.includes("ERROR"));
     if (answers.every((answer) => answer !== undefined && !answer.includes("ERROR"))) return;
     await this.end();
@@ -117,8 +123,9 @@ export class PoolPause {
 
   /** Has the pooler itself let go, should this process end before it does: clients must not wait for ever. */
   async #guard(container: string): Promise<void> {
-    const resume = "psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer -c";
-    const watch = `echo ${this.#id} >/tmp/cgraph-pause; sleep ${GUARD_SECONDS}; [ "$(cat /tmp/cgraph-pause)" != ${this.#id} ] || ${resume} 'RESUME${this.#database}'`;
+    const psql = "psql -XAtq -h /run/pgbouncer -p 6432 -U pgbouncer -d pgbouncer";
+    const resume = this.#which.map((which) => `${psql} -c 'RESUME${which}'`).join("; ");
+    const watch = `echo ${this.#id} >/tmp/cgraph-pause; sleep ${GUARD_SECONDS}; [ "$(cat /tmp/cgraph-pause)" != ${this.#id} ] || { ${resume}; }`;
     await run("docker", ["exec", "--detach", "--user", "postgres", container, "sh", "-c", watch]);
   }
 
@@ -126,14 +133,16 @@ export class PoolPause {
   async end(): Promise<void> {
     await Promise.all(
       this.#consoles.map(async (open) => {
-        const answer = await open.send(`RESUME${this.#database}`, 3000);
+        for (const which of this.#which) await open.send(`RESUME${which}`, 3000);
         open.end();
-        return answer;
       }),
     );
     this.heldMs = Date.now() - this.#pausedAt;
     // A console that hangs in its PAUSE cannot take it back: another one can. A pool that goes on already says so.
-    await Promise.all(this.#poolers.map((container) => run("docker", command(container, `RESUME${this.#database}`))));
+    const again = this.#poolers.flatMap((container) =>
+      this.#which.map((which) => command(container, `RESUME${which}`)),
+    );
+    await Promise.all(again.map((args) => run("docker", args)));
   }
 }
 

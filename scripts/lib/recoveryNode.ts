@@ -17,6 +17,8 @@ export interface RecoveryNode {
   readonly volume: string;
   /** Options of Docker's local volume driver. */
   readonly volumeOptions: Readonly<Record<string, string>> | undefined;
+  /** The volume of the repository, within the stack; default the first cluster's. */
+  readonly repository?: string;
   /** Whether it may write to the backup repository. */
   readonly archives: boolean;
   /** Whether that is reached over the network. */
@@ -45,7 +47,7 @@ async function create(node: RecoveryNode): Promise<string> {
   const shmMiB = Math.max(64, Math.floor(like.memoryMiB / 4));
   const mounts = [
     `${volume}:/var/lib/postgresql`,
-    `${dockerName(stack, "backups")}:${REPOSITORY_DIRECTORY}${node.archives ? "" : ":ro"}`,
+    `${dockerName(stack, node.repository ?? "backups")}:${REPOSITORY_DIRECTORY}${node.archives ? "" : ":ro"}`,
     `${dockerName(stack, like.name, "config")}:${CONFIG_DIRECTORY}:ro`,
   ].flatMap((mount) => ["--volume", mount]);
   const network = node.remoteRepository ? dockerName(stack) : "none";

@@ -81,8 +81,12 @@ export function chooseCandidate(members: readonly Member[], wanted?: string, isF
   return best;
 }
 
-/** Switches over. Throws a UserError where no replica may take over, or where clients would have to wait too long. */
-export async function switchover(values: StackValues, wanted?: string): Promise<Switchover> {
+/** Switches over; `pooled`: pools that lead to this cluster, default all. Throws a UserError where no replica may take over, or where clients would have to wait too long. */
+export async function switchover(
+  values: StackValues,
+  wanted?: string,
+  pooled?: readonly string[],
+): Promise<Switchover> {
   requireCluster(values);
   const candidate = chooseCandidate(await clusterMembers(values), wanted);
   const from = await currentPrimary(values);
@@ -91,7 +95,7 @@ export async function switchover(values: StackValues, wanted?: string): Promise<
     await superuserSql(from.container, "CHECKPOINT");
     const body = { leader: from.name, candidate: candidate.name };
     const request = preparePatroni(from.container, "/switchover", body, 60);
-    const pools = new PoolPause(values);
+    const pools = new PoolPause(values, pooled);
     let answer: Promise<PatroniAnswer>;
     try {
       await pools.begin();

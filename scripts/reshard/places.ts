@@ -75,7 +75,7 @@ export function placesOf(stack: string, values: StackValues): Places {
       number: shardNumber(name),
       owner: (work) => asClusterOwner(stack, view, work),
       superuser: (statements) => superuserScript(view, DATABASE, `${statements.join(";\n")};`),
-      conninfo: conninfoOf(view, name),
+      conninfo: conninfoOf(values, name),
     }));
   return {
     shards: shards.sort((a, b) => a.number - b.number),
@@ -83,7 +83,7 @@ export function placesOf(stack: string, values: StackValues): Places {
     router: (work) => asClusterOwner(stack, global, work, { database: ROUTER_DATABASE }),
     streamRole: "cgraph_changes" satisfies RoleName,
     async holdRouter(work) {
-      const pause = new PoolPause(values, ROUTER_DATABASE);
+      const pause = new PoolPause(values, [ROUTER_DATABASE]);
       await pause.begin();
       const value = await work().finally(() => pause.end());
       return { value, heldMs: pause.heldMs };

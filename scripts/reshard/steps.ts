@@ -4,7 +4,6 @@ import { DATABASE, ROUTER_DATABASE } from "../../components/roles.ts";
 import { readMap } from "../../sharding/publish.ts";
 import { shardServer } from "../../sharding/routerSql.ts";
 import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
-import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { currentPrimary, settle } from "../lib/cluster.ts";
 import { clusterViews, shardingOf } from "../lib/clusters.ts";
@@ -36,10 +35,6 @@ type Jobs = Readonly<Record<string, readonly number[]>>;
 
 const livesOf = (facts: Facts): Lives => (facts["lives"] as Lives | undefined) ?? {};
 const jobsOf = (facts: Facts): Jobs => (facts["jobs"] as Jobs | undefined) ?? {};
-
-async function settleAll(values: StackValues): Promise<void> {
-  for (const view of clusterViews(values)) await settle(view.values);
-}
 
 /** Refuses where the map is not the one that the move was planned with. */
 async function checkMap(places: Places, { before }: BucketsMove): Promise<void> {
@@ -111,7 +106,7 @@ function workOf(
     check: {
       async run() {
         const values = await context.values();
-        await settleAll(values);
+        await settle(values);
         const at = placesOf(context.name, values);
         await checkMap(at, move);
         const known = {
@@ -125,7 +120,7 @@ function workOf(
     extend: {
       async run(progress) {
         const { values, changed } = await context.bringTo(4, { config: { shards: String(shards.then) } });
-        await settleAll(values);
+        await settle(values);
         await showStep("schema", async (shown) => {
           await applyShardedSchema(context.name, values, shown);
           return { value: undefined, done: `${shards.then} shards` };

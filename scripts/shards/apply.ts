@@ -67,9 +67,9 @@ async function until(missing: string, look: () => Promise<boolean>): Promise<voi
 }
 
 /** A shard's subscription to the global tables and the map. */
-async function subscribe({ number, values }: Shard, global: StackValues): Promise<void> {
+async function subscribe({ number, values }: Shard, global: StackValues, whole: StackValues): Promise<void> {
   const slot = globalSlot(number);
-  const conninfo = literal(conninfoOf(values, GLOBAL_CLUSTER));
+  const conninfo = literal(conninfoOf(whole, GLOBAL_CLUSTER));
   // Patroni makes the slot, and keeps it through a failover.
   await until(
     `the global database has no slot ${slot}`,
@@ -103,7 +103,7 @@ async function subscribe({ number, values }: Shard, global: StackValues): Promis
 }
 
 /** The database and what only a superuser may make in it. */
-async function makeRouter(global: StackValues, shards: readonly Shard[]): Promise<void> {
+async function makeRouter(global: StackValues, shards: readonly Shard[], whole: StackValues): Promise<void> {
   await superuserScript(
     global,
     "postgres",
@@ -113,8 +113,8 @@ async function makeRouter(global: StackValues, shards: readonly Shard[]): Promis
      GRANT CONNECT, TEMPORARY ON DATABASE ${ROUTER_DATABASE} TO ${CLIENT_ROLES.join(", ")};`,
   );
   const servers = {
-    [GLOBAL_SERVER]: clusterPlace(global, GLOBAL_CLUSTER),
-    ...Object.fromEntries(shards.map(({ number, name }) => [shardServer(number), clusterPlace(global, name)])),
+    [GLOBAL_SERVER]: clusterPlace(whole, GLOBAL_CLUSTER),
+    ...Object.fromEntries(shards.map(({ number, name }) => [shardServer(number), clusterPlace(whole, name)])),
   };
   // Sessions of either name of a role act as the role.
   const users = CLIENT_ROLES.map((role) => ({ role, options: { ...loginOf(global, role) } }));
@@ -155,11 +155,11 @@ export async function applyShardedSchema(stack: string, values: StackValues, pro
   const map = await bringMap(stack, global, shards, values.sharding.buckets);
   for (const shard of shards) {
     progress.detail(`${shard.name}: global tables`);
-    await subscribe(shard, global);
+    await subscribe(shard, global, values);
     await asClusterOwner(stack, shard.values, (client) => client.query(classViewsSql(shard.number, map.shards)));
   }
   progress.detail("router database");
-  await makeRouter(global, shards);
+  await makeRouter(global, shards, values);
   await asClusterOwner(stack, global, (client) => client.query(routerTablesSql(map.shards)), {
     database: ROUTER_DATABASE,
   });

@@ -8,10 +8,10 @@ import { loginOf } from "../lib/login.ts";
 
 const AUTHORITY = "/run/cgraph-tls/ca.crt";
 
-/** A cluster's primary by libpq's keywords, without a login. */
-export const clusterPlace = (values: StackValues, cluster: string): ForeignServer => ({
+/** A cluster's primary by libpq's keywords, without a login; `values`: the whole stack's. */
+export const clusterPlace = ({ sharding }: StackValues, cluster: string): ForeignServer => ({
   host: ROUTER,
-  port: String(routesOf(values.sharding ?? { others: [] }, cluster).write),
+  port: String(routesOf(sharding ?? { others: [] }, cluster).write),
   dbname: DATABASE,
   sslmode: "verify-full",
   sslrootcert: AUTHORITY,

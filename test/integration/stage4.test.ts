@@ -117,6 +117,47 @@ describe("stage 4 from nothing", () => {
     expect([code, stderr]).toEqual([3, expect.stringContaining("up does not move its rows from shards")]);
   });
 
+  it("switches one cluster over, by its name or by its server's", async () => {
+    const done = JSON.parse(await cgraphOk("switchover", "--stack", stack, "--cluster", "shard1", "--json")) as object;
+    expect(done).toMatchObject({ from: "shard1-pg0", to: "shard1-pg1" });
+    const said = await cgraph(["switchover", "--stack", stack, "--cluster", "shard7"]);
+    expect([said.code, said.stderr]).toEqual([2, expect.stringContaining("use one of shard0, global, shard1")]);
+    const where = "SELECT setting FROM pg_settings WHERE name = 'cluster_name'";
+    const answer = await cgraphOk(
+      "psql",
+      "--stack",
+      stack,
+      "--cluster",
+      "shard1",
+      "--role",
+      "postgres",
+      "--",
+      "-XAtc",
+      where,
+    );
+    expect(answer.trim()).toContain("shard1");
+    const id = await userOn(1);
+    await router.transaction(id, (client) => insertUser(client, id));
+    await cgraphOk("switchover", "--stack", stack, "--to", "shard1-pg0");
+  });
+
+  it("has backups of each cluster, and a restore point of all at one moment", async () => {
+    for (const cluster of ["shard0", "shard1", "global"]) {
+      await cgraphOk("backup", "--type", "full", "--cluster", cluster, "--stack", stack);
+      const list = JSON.parse(await cgraphOk("backups", "--cluster", cluster, "--stack", stack, "--json")) as object[];
+      expect(list.length).toBeGreaterThan(0);
+    }
+    const points = JSON.parse(await cgraphOk("backup", "point", "before-move", "--stack", stack, "--json")) as object;
+    expect(Object.keys(points).sort()).toEqual(["global", "shard0", "shard1"]);
+    const again = await cgraph(["backup", "point", "before-move", "--stack", stack]);
+    expect([again.code, again.stderr]).toEqual([
+      2,
+      expect.stringContaining("there is a restore point before-move already on shard0"),
+    ]);
+    const restoring = await cgraph(["restore", "--to", "before-move", "--stack", stack, "--yes"]);
+    expect([restoring.code, restoring.stderr]).toEqual([3, expect.stringContaining("not in this version yet")]);
+  });
+
   it("says what is wrong with a wish to move buckets before it does anything", async () => {
     for (const [args, code, words] of [
       [["--shards", "3.5"], 2, "3.5 shards: 256 buckets can be given to"],
@@ -168,7 +209,7 @@ describe("stage 4 from nothing", () => {
     const { shards } = await router.map();
     expect([0, 1, 2].map((shard) => shards.filter((of) => of === shard).length)).toEqual([86, 85, 85]);
     const [counted] = await ask<{ n: number }>("DATABASE_URL", "SELECT count(*)::int AS n FROM users");
-    expect(counted?.n).toBe(103);
+    expect(counted?.n).toBe(104);
     expect(JSON.parse(await cgraphOk("preview", "--stack", stack, "--json"))).toMatchObject({ changes: [] });
   }, 600_000);
 });
