@@ -47,6 +47,8 @@ const noteSql = (n: number): string => `
   UPDATE "Odd Schema"."Notes" SET "a Text" = "a Text" || '!' WHERE id % 3 = 0`;
 
 let source: SourceServer;
+/** Whether the source has the schema's publication for the cache: PostgreSQL 14 publishes whole rows only. */
+let publishesColumns: boolean;
 let env: Record<string, string>;
 let tls: TlsFiles;
 /** Let in over TLS only, with a certificate of its own; the name is the one on the server's. */
@@ -106,11 +108,11 @@ describe.runIf(HAS_SOURCE)("import", () => {
     tls = await makeTlsFiles(container, "localhost", MOVER);
     await source.demandTls(tls, MOVER);
     await source.query(`CREATE ROLE ${MOVER} SUPERUSER LOGIN PASSWORD '${source.password.replaceAll("'", "''")}'`);
-    const [version] = await source.query<{ major: number }>(
-      "SELECT current_setting('server_version_num')::int / 10000 AS major",
+    const [version] = await source.query<{ number: number }>(
+      "SELECT current_setting('server_version_num')::int AS number",
     );
-    // A publication of some columns is PostgreSQL 15's.
-    const parts = wholeSchema().filter(({ name }) => name !== "060_cache.sql" || (version?.major ?? 0) >= 15);
+    publishesColumns = (version?.number ?? 0) >= 150_000;
+    const parts = wholeSchema().filter(({ name }) => name !== "060_cache.sql" || publishesColumns);
     for (const { sql } of parts) await source.query(sql);
     await source.query(ChatLoad.seedSql(OLD_MESSAGES));
     await source.query(NOTES_SQL);
@@ -241,8 +243,9 @@ describe.runIf(HAS_SOURCE)("import", () => {
     expect([await leftInDocker(), openJournal(stack)]).toEqual(["", undefined]);
     const left = "SELECT slot_name AS left FROM pg_replication_slots UNION ALL SELECT pubname FROM pg_publication";
     // The schema's own: the cache is kept in step by it.
-    expect(await source.query(left)).toEqual([{ left: "cgraph_cache" }]);
-    expect(await onTarget(`${left} UNION ALL SELECT subname FROM pg_subscription`)).toBe("cgraph_cache");
+    const own = publishesColumns ? ["cgraph_cache"] : [];
+    expect(await source.query(left)).toEqual(own.map((name) => ({ left: name })));
+    expect(await onTarget(`${left} UNION ALL SELECT subname FROM pg_subscription`)).toBe(own.join());
   });
 
   it("leaves a stack in which every role has what it has in one of our own", async () => {
