@@ -5,7 +5,7 @@
  */
 import { literal } from "../components/sqlText.ts";
 import { SCHEMA, classFilterSql } from "./shardSql.ts";
-import { type BucketClass, classesOf, shardsOf } from "./shardMap.ts";
+import { type BucketClass, type ShardMap, classesOf, shardsOf } from "./shardMap.ts";
 import { type ShardedTable, TABLES, type TablePlacement, globalTables, shardedTables } from "./tables.ts";
 
 /** A database that the router reads, by libpq's keywords: host, port, dbname, sslmode, sslrootcert, … */
@@ -105,40 +105,74 @@ DO $$ BEGIN
 END $$;`;
 }
 
-const partition = ({ name }: ShardedTable, one: BucketClass): string => {
+/** Names of tables that are being made, and of those that they have taken the place of. */
+const next = (table: string): string => `public.next_${table}`;
+const previous = (table: string): string => `previous_${table}`;
+
+const partition = ({ name }: ShardedTable, one: BucketClass, tag: string): string => {
   const view = classView(name, one);
-  return `CREATE FOREIGN TABLE ${SCHEMA}.${view} PARTITION OF public.${name}
+  return `CREATE FOREIGN TABLE ${SCHEMA}.${view}_${tag} PARTITION OF ${next(name)}
   FOR VALUES WITH (MODULUS ${one.modulus}, REMAINDER ${one.remainder})
   SERVER ${shardServer(one.shard)} OPTIONS (schema_name '${SCHEMA}', table_name '${view}');`;
 };
 
 /**
- * The tables, by this assignment; in one transaction, in place of those of an earlier one. To be run when the shards have
- * their class views. Columns and defaults are those of the first shard's tables and of the global database's.
+ * Makes the tables of a map beside those that are in use; can be repeated. To be run when the shards have their class views.
+ * Columns and defaults are those of the first shard's tables. `tag`: what tells their partitions from those in use.
  */
-export function routerTablesSql(assignment: readonly number[], tables: readonly TablePlacement[] = TABLES): string {
+export function prepareRouterSql(
+  assignment: readonly number[],
+  tag: string,
+  tables: readonly TablePlacement[] = TABLES,
+): string {
   const sharded = shardedTables(tables);
-  const global = globalTables(tables).map(({ name }) => name);
   const classes = classesOf(assignment);
   const first = shardServer(shardsOf(assignment)[0] ?? 0);
   const names = sharded.map(({ name }) => name);
-  return `BEGIN;
-SET LOCAL client_min_messages = warning;
+  return `SET LOCAL client_min_messages = warning;
 DROP SCHEMA IF EXISTS ${IMPORTED} CASCADE;
 CREATE SCHEMA ${IMPORTED};
 CREATE SCHEMA IF NOT EXISTS ${SCHEMA};
 GRANT USAGE ON SCHEMA ${SCHEMA} TO PUBLIC;
 IMPORT FOREIGN SCHEMA public LIMIT TO (${names.join(", ")}) FROM SERVER ${first} INTO ${IMPORTED} OPTIONS (import_default 'true');
-${names.map((name) => `DROP TABLE IF EXISTS public.${name} CASCADE;`).join("\n")}
-${global.map((name) => `DROP FOREIGN TABLE IF EXISTS public.${name};`).join("\n")}
+${names.map((name) => `DROP TABLE IF EXISTS ${next(name)} CASCADE;`).join("\n")}
 ${sharded
   .map(
-    (table) => `CREATE TABLE public.${table.name} (LIKE ${IMPORTED}.${table.name} INCLUDING DEFAULTS)
+    (table) => `CREATE TABLE ${next(table.name)} (LIKE ${IMPORTED}.${table.name} INCLUDING DEFAULTS)
   PARTITION BY HASH (${table.shardKey});
-${classes.map((one) => partition(table, one)).join("\n")}`,
+${classes.map((one) => partition(table, one, tag)).join("\n")}`,
   )
   .join("\n")}
+DROP SCHEMA ${IMPORTED} CASCADE;`;
+}
+
+/** Puts prepared tables in the place of those in use: some renames, for which clients hardly wait. */
+export const swapRouterSql = (tables: readonly TablePlacement[] = TABLES): string =>
+  shardedTables(tables)
+    .map(
+      ({ name }) => `DROP TABLE IF EXISTS public.${previous(name)} CASCADE;
+ALTER TABLE IF EXISTS public.${name} RENAME TO ${previous(name)};
+ALTER TABLE ${next(name)} RENAME TO ${name};`,
+    )
+    .join("\n");
+
+/** Drops the tables whose place others have taken. */
+export const dropPreviousRouterSql = (tables: readonly TablePlacement[] = TABLES): string =>
+  shardedTables(tables)
+    .map(({ name }) => `DROP TABLE IF EXISTS public.${previous(name)} CASCADE;`)
+    .join("\n");
+
+/** All tables by a map, the global ones too; in one transaction, in place of those of an earlier one. */
+export function routerTablesSql(map: ShardMap, tables: readonly TablePlacement[] = TABLES): string {
+  const global = globalTables(tables).map(({ name }) => name);
+  return `BEGIN;
+${dropPreviousRouterSql(tables)}
+${shardedTables(tables)
+  .map(({ name }) => `DROP TABLE IF EXISTS public.${name} CASCADE;`)
+  .join("\n")}
+${prepareRouterSql(map.shards, `v${map.version}`, tables)}
+${swapRouterSql(tables)}
+${global.map((name) => `DROP FOREIGN TABLE IF EXISTS public.${name};`).join("\n")}
 IMPORT FOREIGN SCHEMA public LIMIT TO (${global.join(", ")}) FROM SERVER ${GLOBAL_SERVER} INTO public OPTIONS (import_default 'true');
-DROP SCHEMA ${IMPORTED} CASCADE;
 COMMIT;`;
 }

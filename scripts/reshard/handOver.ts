@@ -1,9 +1,10 @@
 /** A shard gives buckets to another one: off, the last changes applied, on, published. Clients wait for a moment. */
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
 import { type Stream } from "../../sharding/moveSql.ts";
 import { publishMap, readMap, readOwned, setOwned } from "../../sharding/publish.ts";
-import { classViewsSql, routerTablesSql } from "../../sharding/routerSql.ts";
+import { classViewsSql, dropPreviousRouterSql, prepareRouterSql, swapRouterSql } from "../../sharding/routerSql.ts";
 import type { ShardMap } from "../../sharding/shardMap.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type Places, shardPlace } from "./places.ts";
@@ -43,7 +44,7 @@ async function nobodySeesBefore(client: Client, xid: string): Promise<boolean> {
   for (const until = Date.now() + SNAPSHOT_MS; Date.now() < until; await sleep(5)) {
     const { rows } = await client.query<{ old: number }>(
       `SELECT count(*)::int AS old FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-       AND backend_xmin IS NOT NULL AND age(backend_xmin) > age($1::xid8::xid)`,
+       AND datname = current_database() AND backend_xmin IS NOT NULL AND age(backend_xmin) > age($1::xid8::xid)`,
       [xid],
     );
     if (rows[0]?.old === 0) return true;
@@ -115,24 +116,21 @@ const withClients = <T>(
   );
 
 /** Makes what the router will read, beside what it reads now. */
-async function prepareViews(
-  { giver, taker }: Clients,
-  { publisher, subscriber }: Stream,
-  next: ShardMap,
-): Promise<void> {
-  await giver.query(classViewsSql(publisher, next.shards));
-  await taker.query(classViewsSql(subscriber, next.shards));
+async function prepareRouter({ giver, taker, router }: Clients, stream: Stream, map: ShardMap): Promise<void> {
+  await giver.query(classViewsSql(stream.publisher, map.shards));
+  await taker.query(classViewsSql(stream.subscriber, map.shards));
+  // Several statements in one query run as one transaction.
+  await router.query(prepareRouterSql(map.shards, randomBytes(3).toString("hex")));
 }
 
-/** Publishes where the buckets are, and leads the router database's clients there. */
+/** Publishes where the buckets are, and leads the router database's clients there: to what was prepared. */
 async function announce({ global, router }: Clients, { buckets }: Stream, holder: number): Promise<void> {
   const current = await requireMap(global);
   const known = buckets.every((bucket) => current.shards[bucket] === holder);
-  const map = known ? current : withBuckets(current, buckets, holder);
-  if (!known) await publishMap(global, map);
+  if (!known) await publishMap(global, withBuckets(current, buckets, holder));
   await router.query(`SET lock_timeout = ${ROUTER_LOCK_MS}`);
   try {
-    await router.query(routerTablesSql(map.shards));
+    await router.query(swapRouterSql());
   } catch (error) {
     if ((error as { code?: unknown }).code !== LOCKED) throw error;
     throw new UserError(
@@ -170,14 +168,17 @@ export async function handOver(
     const { giver, taker } = clients;
     const map = await requireMap(clients.global);
     const [back, next] = [withBuckets(map, buckets, publisher), withBuckets(map, buckets, subscriber)];
-    await prepareViews(clients, stream, next);
     if ((await holderOf(giver, taker, stream, map)) === subscriber) {
+      const known = buckets.every((bucket) => map.shards[bucket] === subscriber);
+      await prepareRouter(clients, stream, known ? map : next);
       await announce(clients, stream, subscriber);
+      await clients.router.query(dropPreviousRouterSql());
       return { done: true, heldMs: 0 };
     }
     // What a mark proves it proves of these two servers only.
     if (began?.publisher !== (await lifeOn(giver)) || began.subscriber !== (await lifeOn(taker)))
       return { done: false };
+    await prepareRouter(clients, stream, next);
     for (let tries = 0; tries < TRIES; tries++) {
       const { value, heldMs } = await places.holdRouter(async (): Promise<"done" | "busy" | "lost"> => {
         const xid = await takeAway(giver, publisher, next);
@@ -197,7 +198,10 @@ export async function handOver(
         await announce(clients, stream, subscriber);
         return "done";
       });
-      if (value === "done") return { done: true, heldMs };
+      if (value === "done") {
+        await clients.router.query(dropPreviousRouterSql());
+        return { done: true, heldMs };
+      }
       if (value === "lost") return { done: false };
       detail(`shard ${publisher} to ${subscriber}: waiting for transactions that are open`);
       await sleep(1000);

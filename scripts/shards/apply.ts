@@ -160,7 +160,7 @@ export async function applyShardedSchema(stack: string, values: StackValues, pro
   }
   progress.detail("router database");
   await makeRouter(global, shards, values);
-  await asClusterOwner(stack, global, (client) => client.query(routerTablesSql(map.shards)), {
+  await asClusterOwner(stack, global, (client) => client.query(routerTablesSql(map)), {
     database: ROUTER_DATABASE,
   });
   return [

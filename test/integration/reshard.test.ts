@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DEFAULT_BUCKETS } from "../../sharding/placement.ts";
 import { readMap, readOwned } from "../../sharding/publish.ts";
@@ -15,7 +16,7 @@ import {
   handOverBuckets,
   verifyBuckets,
 } from "../../scripts/reshard/move.ts";
-import type { Places } from "../../scripts/reshard/places.ts";
+import type { AsOwner, Places } from "../../scripts/reshard/places.ts";
 import { freePort } from "../support/cli.ts";
 import {
   type DatabaseServer,
@@ -32,6 +33,8 @@ import { ShardedChat } from "../support/shardedChat.ts";
 /** Four databases of one server; two of them have buckets to begin with. */
 const SHARDS = 4;
 const LEASE_MS = 10_000;
+/** Moves are broken off at each question in the long drill, here at every seventh. */
+const EVERY = process.env["CGRAPH_TEST_FULL"] === "1" ? 1 : 7;
 const first: ShardMap = { version: 1, shards: firstAssignment(DEFAULT_BUCKETS, 2) };
 let server: DatabaseServer;
 let places: Places;
@@ -65,7 +68,7 @@ beforeAll(async () => {
     map: { connectionString: server.url(GLOBAL) },
     shards: Array.from({ length: SHARDS }, (_, shard) => ({ connectionString: server.url(shardName(shard)) })),
   });
-  chat = new ShardedChat(router, { clients: 8, users: 200 });
+  chat = new ShardedChat(router, { clients: 5, users: 200 });
   await chat.seed(5000);
 }, 900_000);
 afterAll(async () => {
@@ -112,6 +115,41 @@ const streamsLeft = async (): Promise<number> =>
         + (SELECT count(*) FROM pg_publication WHERE pubname LIKE 'cgraph_move%'))::int AS n`,
     )
   )[0]?.n ?? -1;
+
+class BrokenOff extends Error {}
+
+/** Places in which the command ends at the nth question to any server: before it is asked, or when it was carried out. */
+function breakingOff(whole: Places, nth: number, after: boolean): { places: Places; broke: () => boolean } {
+  let asked = 0;
+  const faulty = (client: pg.Client): pg.Client =>
+    new Proxy(client, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key);
+        if (key !== "query") return typeof value === "function" ? (value.bind(target) as unknown) : value;
+        return async (...args: unknown[]): Promise<unknown> => {
+          asked++;
+          // What a killed command would still have asked it does not ask.
+          if (asked > nth || (asked === nth && !after)) throw new BrokenOff(`at question ${nth}`);
+          const answer: unknown = await (value as (...given: unknown[]) => Promise<unknown>).apply(target, args);
+          if (asked === nth) throw new BrokenOff(`after question ${nth}`);
+          return answer;
+        };
+      },
+    });
+  const wrap =
+    (owner: AsOwner): AsOwner =>
+    (work) =>
+      owner((client) => work(faulty(client)));
+  return {
+    broke: () => asked >= nth,
+    places: {
+      ...whole,
+      shards: whole.shards.map((shard) => ({ ...shard, owner: wrap(shard.owner) })),
+      global: wrap(whole.global),
+      router: wrap(whole.router),
+    },
+  };
+}
 
 describe("moving buckets while they are in use", () => {
   const move: BucketsMove = { before: first.shards, after: rebalance(first.shards, [0, 1, 2, 3]) };
@@ -166,4 +204,48 @@ describe("moving buckets while they are in use", () => {
     expect(await strayRows()).toBe(0);
     expect(await streamsLeft()).toBe(0);
   }, 300_000);
+
+  it("that breaks off at a question to any server, answered or not, goes on and is taken back", async () => {
+    const { shards } = await currentMap();
+    // A whole shard's: the router's tables stay few.
+    const small: BucketsMove = { before: shards, after: shards.map((shard) => (shard === 3 ? 2 : shard)) };
+    lives = {};
+    chat.start();
+    await copyBuckets(places, small, lives, remember, quiet);
+    await verifyBuckets(places, small, lives, remember, quiet);
+    /** Has `work` broken off at every question, and looks that whoever comes after it can go both ways. */
+    const breaking = async (
+      prepare: () => Promise<unknown>,
+      work: (places: Places) => Promise<unknown>,
+    ): Promise<number> => {
+      let breaks = 0;
+      for (const after of [false, true]) {
+        for (let at = after ? 1 : 2; ; at += EVERY) {
+          await prepare();
+          const broken = breakingOff(places, at, after);
+          await work(broken.places).catch((error: unknown) => {
+            if (!(error instanceof BrokenOff)) throw error;
+          });
+          if (!broken.broke()) break;
+          breaks++;
+          if (breaks % 2 === 0) await there(places);
+          await back(places);
+          await expectOwned(small.before);
+        }
+      }
+      return breaks;
+    };
+    const there = (at: Places) => handOverBuckets(at, small, lives, remember, quiet);
+    const back = (at: Places) => giveBack(at, small, lives, quiet);
+    const forward = await breaking(() => back(places), there);
+    const backward = await breaking(() => there(places), back);
+    await back(places);
+    console.log(`broken off ${forward} times on the way there, ${backward} on the way back`);
+    expect(forward).toBeGreaterThan(40 / EVERY);
+    expect(backward).toBeGreaterThan(40 / EVERY);
+    expect((await chat.stop()).errors).toEqual([]);
+    expect(await chat.difference()).toEqual({ lost: 0, doubled: 0, wrong: 0 });
+    await clearBuckets(places, small, quiet);
+    expect(await streamsLeft()).toBe(0);
+  }, 1_800_000);
 });

@@ -116,5 +116,5 @@ export async function makeRouter(server: DatabaseServer, map: ShardMap, count: n
 /** Has the router database follow the map. */
 export async function buildRouter(server: DatabaseServer, map: ShardMap, count: number): Promise<void> {
   for (let shard = 0; shard < count; shard++) await server.query(shardName(shard), classViewsSql(shard, map.shards));
-  await server.query(ROUTER, routerTablesSql(map.shards));
+  await server.query(ROUTER, routerTablesSql(map));
 }
