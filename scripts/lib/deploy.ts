@@ -153,19 +153,11 @@ function failure(
 }
 
 /** `configFile`: another than the stack's own. */
-type BringOptions = Pick<UpOptions, "refresh" | "configFile" | "target"> & {
-  /**
-   * Writes the state once, at the end, rather than before and after each resource. For a run of few resources that clients
-   * wait for; what a killed one leaves behind, `reconcile` finds.
-   */
-  readonly stateAtEnd?: boolean;
-};
-
-const STATE_AT_END = { PULUMI_EXPERIMENTAL: "true", PULUMI_SKIP_CHECKPOINTS: "true" } as const;
+type BringOptions = Pick<UpOptions, "refresh" | "configFile" | "target">;
 
 async function bringUp(
   stack: Stack,
-  { refresh, configFile, target, stateAtEnd }: BringOptions,
+  { refresh, configFile, target }: BringOptions,
   options: OperateOptions,
 ): Promise<{ changes: number }> {
   // up() would ask for its outputs twice and for a history entry that nobody reads, each in a process of its own.
@@ -176,14 +168,7 @@ async function bringUp(
     ...(configFile === undefined ? {} : { configFile }),
     ...(target === undefined ? {} : { target }),
   };
-  const { workspace } = stack;
-  const before = workspace.envVars;
-  if (stateAtEnd) workspace.envVars = { ...before, ...STATE_AT_END };
-  try {
-    return await operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...how, ...hooks }), options);
-  } finally {
-    workspace.envVars = before;
-  }
+  return operate(`stack ${stack.name}`, stack, (hooks) => stack.up({ ...how, ...hooks }), options);
 }
 
 /** Brings a stack in Docker to what its configuration says; gives its outputs and how many resources changed. */

@@ -82,7 +82,7 @@ export class MoveContext {
       };
       const { values } = await deploy(this.stack, {
         ...{ refresh, configFile: copy.file, onEvent },
-        ...(only !== undefined && { target: [only], stateAtEnd: true }),
+        ...(only !== undefined && { target: [only] }),
       });
       return { values, left, changed };
     } finally {
