@@ -12,8 +12,8 @@ export interface ReshardPlan {
   readonly databaseBytes: number;
 }
 
-/** Measured on two cores (docs/benchmarks.md, `bench reshard`). */
-export const RESHARD_MEASURED = {
+/** What to reckon with on two cores; not from a benchmark yet. */
+export const RESHARD_ESTIMATES = {
   copyBytesPerSecond: 12 * 1024 * 1024,
   compareBytesPerSecond: 60 * 1024 * 1024,
   handOverPauseSeconds: 0.3,
@@ -48,7 +48,7 @@ export function planReshard({ before, after, shards, databaseBytes }: ReshardPla
           id: "extend",
           title: "extend",
           does: `${added} more shards, empty; pools and router learn of them`,
-          duration: estimate(added * RESHARD_MEASURED.clusterSeconds, "a cluster's start, measured on two cores"),
+          duration: estimate(added * RESHARD_ESTIMATES.clusterSeconds, "a cluster's start, an estimate"),
           wayBack: "they go again",
         }
       : undefined,
@@ -66,8 +66,8 @@ export function planReshard({ before, after, shards, databaseBytes }: ReshardPla
       title: "copy",
       does: `${words} copied to where they go, and kept up to date`,
       duration: estimate(
-        5 + bytes / RESHARD_MEASURED.copyBytesPerSecond,
-        `${bytes} bytes at ${RESHARD_MEASURED.copyBytesPerSecond} a second, measured on two cores`,
+        5 + bytes / RESHARD_ESTIMATES.copyBytesPerSecond,
+        `${bytes} bytes at ${RESHARD_ESTIMATES.copyBytesPerSecond} a second, an estimate`,
       ),
       movesBytes: bytes,
       wayBack: "the copies are deleted",
@@ -78,10 +78,10 @@ export function planReshard({ before, after, shards, databaseBytes }: ReshardPla
       title: "verify",
       does: "both copies of each bucket have the same rows, as of one moment",
       clients: "writes pause",
-      pause: estimate(RESHARD_MEASURED.handOverPauseSeconds, "the moment that is compared, once for each two shards"),
+      pause: estimate(RESHARD_ESTIMATES.handOverPauseSeconds, "the moment that is compared, once for each two shards"),
       duration: estimate(
-        2 + bytes / RESHARD_MEASURED.compareBytesPerSecond,
-        `${bytes} bytes at ${RESHARD_MEASURED.compareBytesPerSecond} a second, measured on two cores`,
+        2 + bytes / RESHARD_ESTIMATES.compareBytesPerSecond,
+        `${bytes} bytes at ${RESHARD_ESTIMATES.compareBytesPerSecond} a second, an estimate`,
       ),
       wayBack: NONE,
     },
@@ -92,7 +92,7 @@ export function planReshard({ before, after, shards, databaseBytes }: ReshardPla
       does: `${words} change their shard, in ${pairs} turns; a stream back keeps the old copies up to date`,
       clients: "writes pause",
       pause: estimate(
-        RESHARD_MEASURED.handOverPauseSeconds,
+        RESHARD_ESTIMATES.handOverPauseSeconds,
         "once for each two shards, for clients of the one that gives",
       ),
       duration: estimate(2 * pairs, "like before"),
@@ -103,7 +103,7 @@ export function planReshard({ before, after, shards, databaseBytes }: ReshardPla
       id: "clear",
       title: "clear away",
       does: "the old copies are deleted, once no client can have an old map",
-      duration: estimate(RESHARD_MEASURED.graceSeconds, "the lease of a client's map"),
+      duration: estimate(RESHARD_ESTIMATES.graceSeconds, "the lease of a client's map"),
       wayBack: "none",
       noReturn: "the old copies of the buckets are deleted",
     },
