@@ -150,20 +150,19 @@ describe("stage 4 from nothing", () => {
     }
     await cgraphOk("backup", "--cluster", "shard1", "--stack", stack);
     // A replica that restarts breaks a backup off, and it is tried again minutes later: the global database's may be late.
+    const ready = await taken("global");
     const point = await cgraph(["backup", "point", "before-move", "--stack", stack, "--json"]);
-    if (await taken("global")) {
-      expect([point.code, Object.keys(JSON.parse(point.stdout) as object).sort()]).toEqual([
-        0,
-        ["global", "shard0", "shard1"],
-      ]);
+    if (point.code === 0) {
+      const points = JSON.parse(point.stdout) as object;
+      expect(Object.keys(points).sort()).toEqual(["global", "shard0", "shard1"]);
       const again = await cgraph(["backup", "point", "before-move", "--stack", stack]);
       expect([again.code, again.stderr]).toEqual([
         2,
         expect.stringContaining("there is a restore point before-move already on shard0"),
       ]);
     } else {
-      expect([point.code, point.stderr]).toEqual([
-        1,
+      expect([ready, point.stderr]).toEqual([
+        false,
         expect.stringContaining("there is no backup to begin with on global"),
       ]);
     }
@@ -224,5 +223,5 @@ describe("stage 4 from nothing", () => {
     const [counted] = await ask<{ n: number }>("DATABASE_URL", "SELECT count(*)::int AS n FROM users");
     expect(counted?.n).toBe(104);
     expect(JSON.parse(await cgraphOk("preview", "--stack", stack, "--json"))).toMatchObject({ changes: [] });
-  }, 600_000);
+  }, 1_200_000);
 });
