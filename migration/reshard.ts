@@ -1,4 +1,6 @@
 /** The steps of a move of buckets between shards, as plain data; like those of a move between stages. Pure. */
+import { MOVED_ROWS_STAY_MS } from "../sharding/MapCache.ts";
+import { pairsOf } from "../sharding/pairs.ts";
 import { movesBetween, shardsOf } from "../sharding/shardMap.ts";
 import type { Estimate, PlannedStep } from "./moves.ts";
 
@@ -13,23 +15,23 @@ export interface ReshardPlan {
 }
 
 /** What to reckon with on two cores; not from a benchmark yet. */
-export const RESHARD_ESTIMATES = {
+const RESHARD_ESTIMATES = {
   copyBytesPerSecond: 12 * 1024 * 1024,
   compareBytesPerSecond: 60 * 1024 * 1024,
   handOverPauseSeconds: 0.3,
   clusterSeconds: 25,
-  /** For as long as clients may use an old map, rows stay where they were. */
-  graceSeconds: 65,
 } as const;
 
 const estimate = (seconds: number, basis: string): Estimate => ({ seconds, basis });
 const QUIET = { clients: "nothing", pause: null, movesBytes: 0, noReturn: null } as const;
+/** What cannot be taken back once the step `clear` has begun. */
+export const CLEARED = "the old copies of the buckets are deleted";
 const NONE = "nothing to take back";
 
 /** The ordered steps. */
 export function planReshard({ before, after, shards, databaseBytes }: ReshardPlan): PlannedStep[] {
   const moves = movesBetween(before, after);
-  const pairs = new Set(moves.map(({ from, to }) => `${from} ${to}`)).size;
+  const pairs = pairsOf(moves).length;
   const bytes = Math.round((databaseBytes * moves.length) / before.length);
   const added = Math.max(0, shards.then - shards.now);
   const words = `${moves.length} of ${before.length} buckets`;
@@ -103,9 +105,9 @@ export function planReshard({ before, after, shards, databaseBytes }: ReshardPla
       id: "clear",
       title: "clear away",
       does: "the old copies are deleted, once no client can have an old map",
-      duration: estimate(RESHARD_ESTIMATES.graceSeconds, "the lease of a client's map"),
+      duration: estimate(MOVED_ROWS_STAY_MS / 1000, "the lease of a client's map"),
       wayBack: "none",
-      noReturn: "the old copies of the buckets are deleted",
+      noReturn: CLEARED,
     },
     {
       ...QUIET,

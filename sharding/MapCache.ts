@@ -17,7 +17,9 @@ export interface MapCacheOptions {
 }
 
 /** A map's lease where nobody sets another. */
-export const DEFAULT_LEASE_MS = 60_000;
+const DEFAULT_LEASE_MS = 60_000;
+/** For how long rows stay where they were: clients may use a map for as long as its lease; a little more for their clocks. */
+export const MOVED_ROWS_STAY_MS = DEFAULT_LEASE_MS + 5000;
 
 async function mapOf(pool: pg.Pool): Promise<ShardMap> {
   const map = await readMap(pool);

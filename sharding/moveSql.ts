@@ -68,9 +68,6 @@ export const slotSql = (stream: Stream): string =>
   `SELECT pg_create_logical_replication_slot('${streamName(stream)}', 'pgoutput')
    WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '${streamName(stream)}')`;
 
-export const dropSlotSql = (stream: Stream): string =>
-  `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '${streamName(stream)}'`;
-
 /**
  * The subscription at the other shard. It passes on only what was written at the publisher itself (`origin = none`), so
  * that two streams between the same shards do not answer each other.

@@ -1,4 +1,4 @@
-import { planReshard } from "../../migration/reshard.ts";
+import { CLEARED, planReshard } from "../../migration/reshard.ts";
 import { readMap } from "../../sharding/publish.ts";
 import { checkShardCount, movesBetween, rebalance } from "../../sharding/shardMap.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
@@ -107,7 +107,7 @@ async function begin(context: MoveContext, flags: ReshardFlags): Promise<Journal
   if (flags.json !== true) print(renderSteps(planned, terminalWidth()));
   else if (flags.dryRun === true) printJson({ shards: counts, moves: movesBetween(map.shards, after), steps: planned });
   if (flags.dryRun === true) return undefined;
-  const question = `This moves ${movesBetween(map.shards, after).length} of ${map.shards.length} buckets of stack ${flags.stack}; there is no way back from clear on: the old copies of the buckets are deleted.`;
+  const question = `This moves ${movesBetween(map.shards, after).length} of ${map.shards.length} buckets of stack ${flags.stack}; there is no way back from clear on: ${CLEARED}.`;
   await confirm(question, "yes", flags.yes === true);
   return beginJournal(
     {

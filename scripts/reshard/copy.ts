@@ -28,14 +28,28 @@ const ERRORS = 20;
 const CATCH_UP_MS = 600_000;
 
 /** Whether a pair's copy is there, kept up to date, and its way back open. */
-export const pairIsWhole = async (places: Places, pair: Pair, lives: PairLives | undefined): Promise<boolean> =>
+const pairIsWhole = async (places: Places, pair: Pair, lives: PairLives | undefined): Promise<boolean> =>
   (await isWhole(places, forwardOf(pair), lives?.forward)) && (await isWhole(places, backOf(pair), lives?.back));
+
+/** Deletes a shard's rows of buckets that are another's. Throws where they are its own: nothing else stands before that. */
+export async function deleteForeign(
+  places: Places,
+  shard: number,
+  buckets: readonly number[],
+  bucketCount: number,
+): Promise<void> {
+  const { owner, superuser } = shardPlace(places, shard);
+  const own = new Set((await patiently(() => owner(readOwned)))?.buckets);
+  const wrong = buckets.find((bucket) => own.has(bucket));
+  if (wrong !== undefined) throw new Error(`bucket ${wrong} is shard ${shard}'s own: its rows are not deleted`);
+  await patiently(() => superuser(deleteBucketsSql(buckets, bucketCount)));
+}
 
 /** Removes a pair's streams, and at the taker the rows that they have brought. Only while the giver has the buckets. */
 export async function clearPair(places: Places, pair: Pair, bucketCount: number): Promise<void> {
   await removeStream(places, forwardOf(pair));
   await removeStream(places, backOf(pair));
-  await patiently(() => shardPlace(places, pair.to).superuser(deleteBucketsSql(pair.buckets, bucketCount)));
+  await deleteForeign(places, pair.to, pair.buckets, bucketCount);
 }
 
 /** Drops what an empty shard has of indexes; gives whether it was one. */

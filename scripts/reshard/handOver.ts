@@ -2,23 +2,23 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
-import { type Stream } from "../../sharding/moveSql.ts";
+import { isLockConflict } from "../../migration/partitions/locks.ts";
+import type { Stream } from "../../sharding/moveSql.ts";
 import { publishMap, readMap, readOwned, setOwned } from "../../sharding/publish.ts";
 import { classViewsSql, dropPreviousRouterSql, prepareRouterSql, swapRouterSql } from "../../sharding/routerSql.ts";
 import type { ShardMap } from "../../sharding/shardMap.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { lockedBriefly } from "../shards/briefly.ts";
 import { type Places, shardPlace } from "./places.ts";
 import { type StreamLife, awaitMark, hasMark, lifeOn, putMark } from "./streams.ts";
 
-/** For how long clients may have to wait for one try: for the lock, for old snapshots to end, for the stream. */
-const LOCK_MS = 300;
+/** For how long clients may have to wait for one try beside the lock: for old snapshots to end, for the stream. */
 const SNAPSHOT_MS = 300;
 const ARRIVAL_MS = 1000;
 /** How long a copy of the last commit is waited for before the next step believes in it. */
 const REPLICA_MS = 2000;
 const ROUTER_LOCK_MS = 3000;
 const TRIES = 60;
-const LOCKED = "55P03";
 
 /** What a shard is told: the map as it will be, with only those buckets of it that are its own. */
 const withBuckets = (map: ShardMap, buckets: readonly number[], shard: number): ShardMap => {
@@ -53,20 +53,14 @@ async function nobodySeesBefore(client: Client, xid: string): Promise<boolean> {
 }
 
 /** Tells the giver that it has these buckets no longer; gives the transaction. Undefined where others do not let it. */
-async function takeAway(giver: Client, shard: number, next: ShardMap): Promise<string | undefined> {
-  await giver.query("BEGIN");
-  try {
-    await giver.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
-    await setOwned(giver, shard, next);
-    const { rows } = await giver.query<{ xid: string }>("SELECT pg_current_xact_id()::text AS xid");
-    await giver.query("COMMIT");
-    return rows[0]?.xid ?? "";
-  } catch (error) {
-    await giver.query("ROLLBACK");
-    if ((error as { code?: unknown }).code === LOCKED) return undefined;
-    throw error;
-  }
-}
+const takeAway = async (giver: Client, shard: number, next: ShardMap): Promise<string | undefined> =>
+  (
+    await lockedBriefly(giver, "COMMIT", async () => {
+      await setOwned(giver, shard, next);
+      const { rows } = await giver.query<{ xid: string }>("SELECT pg_current_xact_id()::text AS xid");
+      return rows[0]?.xid ?? "";
+    })
+  )?.value;
 
 /** Gives the buckets to the taker, if it has all that went before the mark: a taker that was replaced may not. */
 async function giveIfArrived(taker: Client, shard: number, next: ShardMap, mark: string): Promise<boolean> {
@@ -132,7 +126,7 @@ async function announce({ global, router }: Clients, { buckets }: Stream, holder
   try {
     await router.query(swapRouterSql());
   } catch (error) {
-    if ((error as { code?: unknown }).code !== LOCKED) throw error;
+    if (!isLockConflict(error)) throw error;
     throw new UserError(
       "somebody who is connected to the router database without a pool has its tables in a transaction",
       "end it, then --resume: until then the router database asks shards for what they have given away",

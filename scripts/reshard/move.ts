@@ -1,14 +1,14 @@
 /** What the steps of a move of buckets do, whatever the move is for. Each can be repeated. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { DEFAULT_LEASE_MS } from "../../sharding/MapCache.ts";
-import { backOf, bucketsFilterSql, deleteBucketsSql, forwardOf, streamName } from "../../sharding/moveSql.ts";
+import { MOVED_ROWS_STAY_MS } from "../../sharding/MapCache.ts";
+import { backOf, bucketsFilterSql, forwardOf, streamName } from "../../sharding/moveSql.ts";
 import { type Pair, pairsOf, roundsOf } from "../../sharding/pairs.ts";
 import { readMap } from "../../sharding/publish.ts";
 import { dropOldClassViewsSql } from "../../sharding/routerSql.ts";
 import { movesBetween } from "../../sharding/shardMap.ts";
 import { shardedTables } from "../../sharding/tables.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { type PairLives, clearPair, copyPair } from "./copy.ts";
+import { type PairLives, clearPair, copyPair, deleteForeign } from "./copy.ts";
 import { handOver } from "./handOver.ts";
 import { type Places, patiently, shardPlace } from "./places.ts";
 import { removeStream } from "./streams.ts";
@@ -27,8 +27,6 @@ type Detail = (text: string) => void;
 
 /** How often a pair is copied anew because a server was replaced meanwhile. */
 const COPIES = 3;
-/** For how long rows stay where they were: clients may use a map for as long as its lease; a little more for their clocks. */
-const GRACE_MS = DEFAULT_LEASE_MS + 5000;
 
 const nameOf = (pair: Pair): string => streamName(forwardOf(pair));
 const allPairs = ({ before, after }: BucketsMove): Pair[] => roundsOf(pairsOf(movesBetween(before, after))).flat();
@@ -181,7 +179,7 @@ export async function cleanUp(
   places: Places,
   move: BucketsMove,
   detail: Detail,
-  graceMs: number = GRACE_MS,
+  graceMs: number = MOVED_ROWS_STAY_MS,
 ): Promise<void> {
   const { rows } = await places.global((client) =>
     client.query<{ age: number }>(
@@ -195,12 +193,10 @@ export async function cleanUp(
     detail(`shard ${pair.from}: rows that are shard ${pair.to}'s now`);
     await removeStream(places, backOf(pair));
     await removeStream(places, forwardOf(pair));
-    await patiently(() => shardPlace(places, pair.from).superuser(deleteBucketsSql(pair.buckets, move.before.length)));
+    await deleteForeign(places, pair.from, pair.buckets, move.before.length);
   }
   const map = await places.global(readMap);
   for (const shard of places.shards) {
-    await shard.owner(async (client) => {
-      await client.query(dropOldClassViewsSql(shard.number, map?.shards ?? move.after));
-    });
+    await shard.owner((client) => client.query(dropOldClassViewsSql(shard.number, map?.shards ?? move.after)));
   }
 }

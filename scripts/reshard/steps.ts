@@ -1,6 +1,7 @@
 /** The steps of `reshard`, as they are carried out; migration/reshard.ts says what each means. */
 import { GLOBAL_CLUSTER, shardCluster } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, ROUTER_DATABASE } from "../../components/roles.ts";
+import { CLEARED } from "../../migration/reshard.ts";
 import { readMap } from "../../sharding/publish.ts";
 import { shardServer } from "../../sharding/routerSql.ts";
 import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
@@ -196,6 +197,6 @@ export function reshardSteps(context: MoveContext, journal: Journal, recall: (id
   return journal.steps.map(({ id, title }): MoveStep => {
     const work = works[id];
     if (!work) throw new Error(`no work for step ${id}`);
-    return { id, title, ...(id === "clear" ? { noReturn: "the old copies of the buckets are deleted" } : {}), ...work };
+    return { id, title, ...(id === "clear" ? { noReturn: CLEARED } : {}), ...work };
   });
 }

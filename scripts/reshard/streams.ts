@@ -5,7 +5,6 @@ import type { Client } from "pg";
 import {
   type Stream,
   dropMarksSql,
-  dropSlotSql,
   dropSubscriptionSql,
   publicationSql,
   readableSql,
@@ -100,7 +99,6 @@ export async function removeStream(places: Places, stream: Stream): Promise<void
       // Its reader has gone and the server does not know yet.
       `SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active AND (${names.join(" OR ")})`,
       ...names.map((name) => `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE ${name}`),
-      dropSlotSql(stream),
     ]),
   );
   for (const { owner } of [publisher, subscriber]) {

@@ -5,6 +5,7 @@ import { checksumSql, columnsSql, forwardOf } from "../../sharding/moveSql.ts";
 import type { Pair } from "../../sharding/pairs.ts";
 import { type ShardedTable, shardedTables } from "../../sharding/tables.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { lockedBriefly } from "../shards/briefly.ts";
 import { type Places, shardPlace } from "./places.ts";
 import { awaitMark, putMark } from "./streams.ts";
 
@@ -14,12 +15,9 @@ interface BucketSum {
   readonly sum: string;
 }
 
-/** For how long clients of the giver may have to wait for one try: for those before them, and for the stream. */
-const LOCK_MS = 300;
+/** For how long clients of the giver may have to wait for the stream in one try. */
 const ARRIVAL_MS = 500;
 const TRIES = 40;
-/** SQLSTATE lock_not_available. */
-const LOCKED = "55P03";
 
 /**
  * Fixes one moment in both shards: nobody writes at the giver, and all that was written has arrived. Clients wait for it, some
@@ -27,9 +25,7 @@ const LOCKED = "55P03";
  */
 async function fixMoment(places: Places, pair: Pair, giver: Client, taker: Client): Promise<boolean> {
   return shardPlace(places, pair.from).owner(async (gate) => {
-    await gate.query("BEGIN");
-    try {
-      await gate.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
+    const fixed = await lockedBriefly(gate, "ROLLBACK", async () => {
       await gate.query("LOCK TABLE sharding.this_shard IN ACCESS EXCLUSIVE MODE");
       const mark = await putMark(giver, forwardOf(pair));
       if (!(await awaitMark(taker, mark, ARRIVAL_MS))) return false;
@@ -38,12 +34,8 @@ async function fixMoment(places: Places, pair: Pair, giver: Client, taker: Clien
         await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM sharding.marks LIMIT 1");
       }
       return true;
-    } catch (error) {
-      if ((error as { code?: unknown }).code === LOCKED) return false;
-      throw error;
-    } finally {
-      await gate.query("ROLLBACK");
-    }
+    });
+    return fixed?.value ?? false;
   });
 }
 

@@ -3,12 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { GLOBAL_CLUSTER } from "../../components/docker/shardRoutes.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import type { ClusterView } from "../lib/clusters.ts";
+import { lockedBriefly } from "./briefly.ts";
 import { asClusterOwner } from "./owner.ts";
 
-/** For how long clients may have to wait for one try. */
-const LOCK_MS = 300;
 const TRIES = 40;
-const LOCKED = "55P03";
 
 /** What has to be held so that nobody writes: triggers of every sharded table read it; names are claimed in the other. */
 const lockOf = ({ name }: ClusterView): string =>
@@ -25,17 +23,11 @@ async function held<T>(
   const [view, ...others] = views;
   if (!view) return { value: await work() };
   return asClusterOwner(stack, view.values, async (client) => {
-    await client.query("BEGIN");
-    try {
-      await client.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
+    const done = await lockedBriefly(client, "ROLLBACK", async () => {
       await client.query(lockOf(view));
-      return await held(stack, others, work);
-    } catch (error) {
-      if ((error as { code?: unknown }).code === LOCKED) return undefined;
-      throw error;
-    } finally {
-      await client.query("ROLLBACK");
-    }
+      return held(stack, others, work);
+    });
+    return done?.value;
   });
 }
 
