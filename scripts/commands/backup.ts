@@ -1,3 +1,4 @@
+import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { valuesForBackups } from "../lib/awsBackups.ts";
 import { currentPrimary, superuserSql } from "../lib/cluster.ts";
@@ -16,7 +17,6 @@ import { note, step } from "../lib/progress.ts";
 import { LATEST, lsnValue, timelineOfWal } from "../lib/restoreTarget.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 import { inOneMoment } from "../shards/moment.ts";
-import type { StackValues } from "../../stacks/outputs.ts";
 
 const TYPES = ["full", "diff", "incr"] as const;
 
@@ -93,8 +93,8 @@ function checkPointName(name: string): void {
 }
 
 /** Gives this moment a name on one cluster. */
-async function makePoint({ backupContainer, ...values }: StackValues, name: string): Promise<RestorePoint> {
-  const { container } = await currentPrimary({ backupContainer, ...values });
+async function makePoint(values: StackValues, name: string): Promise<RestorePoint> {
+  const { container } = await currentPrimary(values);
   const made = await superuserSql(
     container,
     `SELECT lsn, pg_walfile_name(lsn) FROM pg_create_restore_point('${name}') AS lsn`,

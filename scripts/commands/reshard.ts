@@ -84,9 +84,9 @@ async function begin(context: MoveContext, flags: ReshardFlags): Promise<Journal
   const map = await placesOf(flags.stack, values).global(readMap);
   if (!map)
     throw new UserError("there is no shard map yet", "make the first one: ./cgraph-db schema apply", EXIT.refused);
-  const { after, shards } = wishOf(flags, map.shards, sharding.shards);
-  const then = shards;
-  if (movesBetween(map.shards, after).length === 0 && then === sharding.shards) {
+  const { after, shards: then } = wishOf(flags, map.shards, sharding.shards);
+  const moves = movesBetween(map.shards, after);
+  if (moves.length === 0 && then === sharding.shards) {
     throw new UserError("every bucket is where it is to be", "nothing was changed", EXIT.wrongUse);
   }
   await checkTopology(checkedConfig(flags.stack, { shards: String(then) }));
@@ -105,9 +105,9 @@ async function begin(context: MoveContext, flags: ReshardFlags): Promise<Journal
     );
   }
   if (flags.json !== true) print(renderSteps(planned, terminalWidth()));
-  else if (flags.dryRun === true) printJson({ shards: counts, moves: movesBetween(map.shards, after), steps: planned });
+  else if (flags.dryRun === true) printJson({ shards: counts, moves, steps: planned });
   if (flags.dryRun === true) return undefined;
-  const question = `This moves ${movesBetween(map.shards, after).length} of ${map.shards.length} buckets of stack ${flags.stack}; there is no way back from clear on: ${CLEARED}.`;
+  const question = `This moves ${moves.length} of ${map.shards.length} buckets of stack ${flags.stack}; there is no way back from clear on: ${CLEARED}.`;
   await confirm(question, "yes", flags.yes === true);
   return beginJournal(
     {

@@ -16,17 +16,14 @@ export interface SwitchoverFlags {
   readonly json?: boolean;
 }
 
-/** The cluster that is named, or the one whose server is. */
-const placeOf = ({ to, cluster }: SwitchoverFlags) => ({
-  ...(cluster !== undefined && { cluster }),
-  ...(to !== undefined && { server: to }),
-});
-
 /** `switchover`: hands the writes to a replica; clients of the pools wait for a moment. */
 export async function runSwitchover(flags: SwitchoverFlags): Promise<void> {
   const lock = lockStack(flags.stack, "switchover");
   try {
-    const view = clusterView(await stackValues(await openStack(flags.stack)), placeOf(flags));
+    const view = clusterView(await stackValues(await openStack(flags.stack)), {
+      cluster: flags.cluster,
+      server: flags.to,
+    });
     const done = await switchover(view.values, flags.to, poolsOf(view));
     if (flags.json) printJson({ stack: flags.stack, ...done });
     else print(`${done.to} takes the writes now; ${done.from} follows it.`);
@@ -39,7 +36,10 @@ export async function runSwitchover(flags: SwitchoverFlags): Promise<void> {
 export async function runFailover(flags: SwitchoverFlags): Promise<void> {
   const lock = lockStack(flags.stack, "failover");
   try {
-    const { values } = clusterView(await stackValues(await openStack(flags.stack)), placeOf(flags));
+    const { values } = clusterView(await stackValues(await openStack(flags.stack)), {
+      cluster: flags.cluster,
+      server: flags.to,
+    });
     requireCluster(values);
     const members = await clusterMembers(values);
     const leader = members.find(isLeader);

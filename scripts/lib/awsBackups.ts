@@ -32,7 +32,10 @@ export function awsInstead(command: BackupCommand, { region, identifier }: RdsPr
 
 const isAws = (values: AnyStackValues): values is AwsStackValues => values.target === "aws";
 
-/** The outputs of a stack's cluster, for a command about its backups: the first one's, or the named one's. Throws a UserError with AWS's own command where the stack is there. */
+/**
+ * The outputs of a stack's cluster, for a command about its backups: the first one's, or the named one's. Throws a UserError
+ * with AWS's own command where the stack is there.
+ */
 export async function valuesForBackups(
   stack: Stack,
   command: BackupCommand,
@@ -46,7 +49,7 @@ export async function valuesForBackups(
       EXIT.refused,
     );
   }
-  if (!isAws(values)) return clusterView(values, { ...(cluster !== undefined && { cluster }) }).values;
+  if (!isAws(values)) return clusterView(values, { cluster }).values;
   const primary = values.nodes[0];
   throw new UserError(
     `stack ${stack.name} is on AWS, where RDS takes backups and restores them, always into an instance of another name`,

@@ -37,7 +37,7 @@ export const allNodes = (values: StackValues): NodeOutput[] =>
  */
 export function clusterView(
   values: StackValues,
-  { cluster, server }: { cluster?: string; server?: string },
+  { cluster, server }: { readonly cluster?: string | undefined; readonly server?: string | undefined },
 ): ClusterView {
   const views = clusterViews(values);
   const [first] = views;

@@ -81,7 +81,10 @@ export function chooseCandidate(members: readonly Member[], wanted?: string, isF
   return best;
 }
 
-/** Switches over; `pooled`: pools that lead to this cluster, default all. Throws a UserError where no replica may take over, or where clients would have to wait too long. */
+/**
+ * Switches over; `pooled`: pools that lead to this cluster, default all. Throws a UserError where no replica may take over,
+ * or where clients would have to wait too long.
+ */
 export async function switchover(
   values: StackValues,
   wanted?: string,
