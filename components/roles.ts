@@ -82,8 +82,9 @@ export const ROLES = [
 /** Roles that each is a member of. */
 export const MEMBERSHIPS: Readonly<Record<string, readonly string[]>> = {
   cgraph_monitor: ["pg_monitor"],
-  // Who moves buckets has to see whether another session still sees what was before.
-  [OWNER]: ["pg_read_all_stats"],
+  // Who moves buckets has to see whether another session still sees what was before. RDS lets its administrator
+  // grant pg_monitor, and not the narrower pg_read_all_stats.
+  [OWNER]: ["pg_monitor"],
 };
 
 /** Extensions of the application's database; those of `scheduled` where pg_cron is loaded. */
