@@ -1,16 +1,25 @@
+import { stripVTControlCharacters } from "node:util";
 import type { Reporter, TestCase, TestModule } from "vitest/node";
 
-const firstLines = (text: string): string => text.split("\n").slice(0, 6).join("\n  ");
+interface Failure {
+  readonly message?: string;
+  /** What was expected and what was there, line by line. */
+  readonly diff?: string;
+}
 
-const reasons = (errors: readonly { readonly message?: string }[]): string =>
-  errors.map((error) => `\n  ${firstLines(error.message ?? "")}`).join("");
+const firstLines = (text: string, lines: number): string => text.split("\n").slice(0, lines).join("\n  ");
+
+const reason = ({ message = "", diff }: Failure): string =>
+  `\n  ${firstLines(message, 6)}${diff === undefined ? "" : `\n  ${firstLines(stripVTControlCharacters(diff), 24)}`}`;
+
+const reasons = (errors: readonly Failure[]): string => errors.map(reason).join("");
 
 /**
  * Ends a run with every skipped test by name and reason, then every failed one with its error, and the line
  * `N passed, N failed, N skipped`: whoever has only the end of the output has what matters.
  */
 export default class SummaryReporter implements Reporter {
-  onTestRunEnd(modules: readonly TestModule[], errors: readonly { readonly message?: string }[]): void {
+  onTestRunEnd(modules: readonly TestModule[], errors: readonly Failure[]): void {
     const tests: TestCase[] = modules.flatMap((module) => [...module.children.allTests()]);
     const count = (state: string): number => tests.filter((test) => test.result().state === state).length;
     for (const test of tests) {
