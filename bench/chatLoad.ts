@@ -186,7 +186,7 @@ export class ChatLoad {
     await connection.query(
       `INSERT INTO messages (id, conversation_id, sender_id, content, inserted_at)
        VALUES (md5('load-message-' || $1::int || '-' || $2::int)::uuid, md5('load-conversation-' || $3::int)::uuid,
-         md5('load-user-' || $1::int)::uuid, 'message ' || $2::int, $4) ON CONFLICT (id, inserted_at) DO NOTHING`,
+         md5('load-user-' || $1::int)::uuid, 'message ' || $2::int, $4) ON CONFLICT DO NOTHING`,
       [client.number, n, n % CONVERSATIONS, at.toISOString().slice(0, -1)],
     );
     const touched =

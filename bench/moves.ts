@@ -1,5 +1,5 @@
 /** Moving a stack from stage to stage while clients use it: how long their writes pause, and in which step. */
-import type { PlannedStep } from "../migration/moves.ts";
+import type { PlannedStep } from "../migration/moveSteps.ts";
 import type { JournalStep } from "../scripts/migrate/journal.ts";
 import { environment } from "../scripts/lib/connection.ts";
 import { openStack, stackValues } from "../scripts/lib/stack.ts";

@@ -3,7 +3,16 @@ import * as pulumi from "@pulumi/pulumi";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./docker/container.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
-import { ROUTER, ROUTES, type RoutedCluster, clusterPorts, clusterRoutes, haproxyConf } from "./docker/haproxyFiles.ts";
+import {
+  ROUTER,
+  ROUTES,
+  type RoutedCluster,
+  SHARD_PORTS,
+  clusterPorts,
+  clusterRoutes,
+  haproxyConf,
+  shardPortsConf,
+} from "./docker/haproxyFiles.ts";
 import { dockerName } from "./docker/names.ts";
 
 export interface RouterPorts {
@@ -35,47 +44,65 @@ const NOT_STARTED = { start: false, mustRun: false, wait: false } as const;
 export class Router extends pulumi.ComponentResource {
   readonly containerName: pulumi.Output<string>;
   readonly containerId: pulumi.Output<string>;
+  /** What passes this machine's ports on to it for clusters beside the first; where there are some. */
+  readonly shardPortsName: pulumi.Output<string> | undefined;
 
   constructor(name: string, args: RouterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:network:Router", name, {}, opts);
-    const { site, ports } = args;
-    const hostname = dockerName(site.stack, ROUTER);
+    const { site, ports, clusters = [] } = args;
+    const container = this.#haproxy(ROUTER, site, haproxyConf(args), {
+      ports: [
+        onLocalhost(ROUTES.write, ports.write),
+        onLocalhost(ROUTES.read, ports.read),
+        onLocalhost(ROUTES.pool, ports.pool),
+      ],
+      ...(args.started ? {} : NOT_STARTED),
+    });
+    const shardPorts =
+      clusters.length === 0
+        ? undefined
+        : this.#haproxy(SHARD_PORTS, site, shardPortsConf(clusters.length, args.maxConnections), {
+            ports: clusters.flatMap((_, index) => {
+              const [inside, outside] = [clusterRoutes(index), clusterPorts(ports.shards, index)];
+              return [onLocalhost(inside.write, outside.write), onLocalhost(inside.read, outside.read)];
+            }),
+          });
+    this.shardPortsName = shardPorts?.name;
+    this.containerName = container.name;
+    this.containerId = container.id;
+    this.registerOutputs({ containerName: this.containerName });
+  }
+  #haproxy(
+    name: string,
+    site: DockerSite,
+    config: string,
+    more: Pick<docker.ContainerArgs, "ports" | "start" | "mustRun" | "wait">,
+  ): docker.Container {
+    const hostname = dockerName(site.stack, name);
     const files = new ConfigFiles(
-      `${ROUTER}-config`,
-      { site, image: site.servicesImage, group: "haproxy", files: { "haproxy.cfg": haproxyConf(args) } },
+      `${name}-config`,
+      { site, image: site.servicesImage, group: "haproxy", files: { "haproxy.cfg": config } },
       { parent: this },
     );
-    const container = new docker.Container(
-      ROUTER,
+    return new docker.Container(
+      name,
       {
         ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
-        ...onNetwork(site, ROUTER),
+        ...onNetwork(site, name),
         name: hostname,
         hostname,
         image: site.servicesImage.id,
         command: ["haproxy"],
-        envs: ["CGRAPH_SERVICE=haproxy", `CGRAPH_TLS_NAMES=${ROUTER},${hostname}`, "CGRAPH_TLS_OWNER=haproxy"],
+        envs: ["CGRAPH_SERVICE=haproxy", `CGRAPH_TLS_NAMES=${name},${hostname}`, "CGRAPH_TLS_OWNER=haproxy"],
         volumes: [
           { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
           { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
         ],
-        ports: [
-          onLocalhost(ROUTES.write, ports.write),
-          onLocalhost(ROUTES.read, ports.read),
-          onLocalhost(ROUTES.pool, ports.pool),
-          ...(args.clusters ?? []).flatMap((_, index) => {
-            const [inside, outside] = [clusterRoutes(index), clusterPorts(ports.shards, index)];
-            return [onLocalhost(inside.write, outside.write), onLocalhost(inside.read, outside.read)];
-          }),
-        ],
         ...HEALTH,
-        ...(args.started ? {} : NOT_STARTED),
+        ...more,
         destroyGraceSeconds: 10,
       },
       { parent: this, deleteBeforeReplace: true, dependsOn: [files] },
     );
-    this.containerName = container.name;
-    this.containerId = container.id;
-    this.registerOutputs({ containerName: this.containerName });
   }
 }

@@ -1,7 +1,7 @@
 /** What a check is: a query, and a pure function from its rows to findings. */
 import { type Facts, extensionOf } from "./facts.ts";
 import type { CheckId, Finding } from "./finding.ts";
-import { identifier } from "./sql.ts";
+import { identifier } from "../components/sqlText.ts";
 
 /** Who is asked: pg_stats and sequences show themselves to whoever may read the table, not to pg_monitor. */
 export type Asked = "monitor" | "reader";

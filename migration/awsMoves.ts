@@ -4,7 +4,7 @@ import type { StageNumber } from "../stacks/guide.ts";
 import { GUIDE } from "../stacks/guide.ts";
 import type { Clients } from "./effect.ts";
 import { AWS, CONVERT_BYTES_PER_SECOND, MINUTE, REPLICA_BASE_SECONDS, REPLICA_BYTES_PER_SECOND } from "./awsTimes.ts";
-import type { Estimate, PlannedStep } from "./moves.ts";
+import type { Estimate, PlannedStep } from "./moveSteps.ts";
 
 export interface AwsMove {
   /** Null: there is nothing yet. */

@@ -1,5 +1,5 @@
 /** How long AWS takes for what, and from whom we have it. */
-import type { Estimate } from "./moves.ts";
+import type { Estimate } from "./moveSteps.ts";
 
 export const MINUTE = 60;
 

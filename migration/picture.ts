@@ -43,10 +43,11 @@ export interface Picture {
 }
 
 export function dockerPicture(topology: Topology, config: StackConfig): Picture {
-  const { nodes, pool, cache } = topology;
+  const { nodes, pool, cache, sharding } = topology;
+  const servers = [...nodes, ...(sharding?.others.flatMap((cluster) => cluster.nodes) ?? [])];
   return {
     stage: topology.stage,
-    servers: nodes.map(({ name, role, hardware: { cpus, memoryMiB, diskGiB } }) => ({
+    servers: servers.map(({ name, role, hardware: { cpus, memoryMiB, diskGiB } }) => ({
       ...{ name, role, kind: null, cpus, memoryMiB, diskGiB, standby: false },
     })),
     maxConnections: Number(nodes[0]?.settings["max_connections"]?.value),

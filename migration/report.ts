@@ -4,7 +4,7 @@ import { type Change, type PropertyChange, resourceName } from "./change.ts";
 import type { Finding } from "./drift.ts";
 import type { Clients, Happening } from "./effect.ts";
 import { type Misfit, type UseFacts, misfitsOf } from "./fitting.ts";
-import type { PlannedStep } from "./moves.ts";
+import type { PlannedStep } from "./moveSteps.ts";
 import type { Picture } from "./picture.ts";
 import { isSecretOnly } from "./secretChange.ts";
 import { type Verdict, allowedLosses, effectOf, meaningOf, unsafeOf, verdictOf } from "./verdict.ts";

@@ -2,7 +2,7 @@
 import { MOVED_ROWS_STAY_MS } from "../sharding/MapCache.ts";
 import { pairsOf } from "../sharding/pairs.ts";
 import { movesBetween, shardsOf } from "../sharding/shardMap.ts";
-import type { Estimate, PlannedStep } from "./moves.ts";
+import type { Estimate, PlannedStep } from "./moveSteps.ts";
 
 /** Which buckets are where, before and after. */
 export interface ReshardPlan {

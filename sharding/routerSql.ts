@@ -44,7 +44,9 @@ export function classViewsSql(
     .flatMap(({ name, shardKey }) =>
       classes.map((one) => {
         const view = `${SCHEMA}.${classView(name, one)}`;
-        return `CREATE OR REPLACE VIEW ${view} WITH (security_invoker = true) AS SELECT * FROM public.${name} WHERE ${classFilterSql(shardKey, one)};
+        // A table with triggers in the router database is changed there row by row, found by its place.
+        const columns = name === CLAIMED ? "ctid, *" : "*";
+        return `CREATE OR REPLACE VIEW ${view} WITH (security_invoker = true) AS SELECT ${columns} FROM public.${name} WHERE ${classFilterSql(shardKey, one)};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ${view} TO PUBLIC;`;
       }),
     )
@@ -109,6 +111,49 @@ END $$;`;
 const next = (table: string): string => `public.next_${table}`;
 const previous = (table: string): string => `previous_${table}`;
 
+/** Whose names are claimed in the directory. Not a partitioned table: a row's place says where it is in all of it. */
+const CLAIMED = "users";
+/** The unique indexes of the names in users: the router's clients are told of these. */
+const UNIQUE_NAMES = ["username", "email", "wallet_address"] as const;
+
+/**
+ * Who writes users in the router database claims their names in the directory, in the same transaction. A claim stays
+ * unconfirmed, as one of a client that died: `Directory.settle` looks whether the user is there.
+ */
+const claimNamesSql = `CREATE OR REPLACE FUNCTION ${SCHEMA}.claim_names() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  taken text;
+  claimed bigint;
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    DELETE FROM public.user_directory WHERE user_id = OLD.id;
+    RETURN NULL;
+  END IF;
+  SELECT name INTO taken FROM (
+    ${UNIQUE_NAMES.map(
+      (name) => `SELECT '${name}' AS name FROM public.user_directory WHERE ${name} = NEW.${name} AND user_id <> NEW.id`,
+    ).join(" UNION ALL ")}) t LIMIT 1;
+  IF taken IS NULL AND TG_OP = 'UPDATE' THEN
+    UPDATE public.user_directory SET ${UNIQUE_NAMES.map((name) => `${name} = NEW.${name}`).join(", ")}, confirmed = false, claimed_at = now()
+      WHERE user_id = NEW.id;
+  ELSIF taken IS NULL THEN
+    -- Claimed before by whoever asks the directory itself: then it stays as it is.
+    INSERT INTO public.user_directory (user_id, ${UNIQUE_NAMES.join(", ")})
+      VALUES (NEW.id, ${UNIQUE_NAMES.map((name) => `NEW.${name}`).join(", ")}) ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS claimed = ROW_COUNT;
+    IF claimed = 0 AND NOT EXISTS (SELECT FROM public.user_directory WHERE user_id = NEW.id
+      AND username = NEW.username AND email = NEW.email) THEN taken := 'username'; END IF;
+  END IF;
+  IF taken IS NOT NULL THEN
+    RAISE unique_violation USING MESSAGE = format('duplicate key value violates unique constraint "idx_users_%s"', taken),
+      CONSTRAINT = 'idx_users_' || taken, TABLE = 'users', SCHEMA = 'public';
+  END IF;
+  RETURN NEW;
+END $$;`;
+const claimTriggersSql = `CREATE TRIGGER claim_names BEFORE INSERT OR UPDATE OF ${UNIQUE_NAMES.join(", ")} ON ${next(CLAIMED)}
+  FOR EACH ROW EXECUTE FUNCTION ${SCHEMA}.claim_names();
+CREATE TRIGGER release_names AFTER DELETE ON ${next(CLAIMED)} FOR EACH ROW EXECUTE FUNCTION ${SCHEMA}.claim_names();`;
+
 const partition = ({ name }: ShardedTable, one: BucketClass, tag: string): string => {
   const view = classView(name, one);
   return `CREATE FOREIGN TABLE ${SCHEMA}.${view}_${tag} PARTITION OF ${next(name)}
@@ -143,6 +188,7 @@ ${sharded
 ${classes.map((one) => partition(table, one, tag)).join("\n")}`,
   )
   .join("\n")}
+${names.includes(CLAIMED) ? `${claimNamesSql}\n${claimTriggersSql}` : ""}
 DROP SCHEMA ${IMPORTED} CASCADE;`;
 }
 
@@ -164,7 +210,7 @@ export const dropPreviousRouterSql = (tables: readonly TablePlacement[] = TABLES
 
 /** All tables by a map, the global ones too; in one transaction, in place of those of an earlier one. */
 export function routerTablesSql(map: ShardMap, tables: readonly TablePlacement[] = TABLES): string {
-  const global = globalTables(tables).map(({ name }) => name);
+  const global = ["user_directory", ...globalTables(tables).map(({ name }) => name)];
   return `BEGIN;
 ${dropPreviousRouterSql(tables)}
 ${shardedTables(tables)

@@ -18,7 +18,7 @@ export const GLOBAL_PUBLICATION = "cgraph_global";
 
 const list = (columns: readonly string[]): string => columns.map(literal).join(", ");
 
-/** Drops a foreign key by what it refers to, whatever its name is. */
+/** Drops a foreign key by what it refers to, whatever its name is; a body of PL/pgSQL with a variable `name`. */
 const dropForeignKey = (table: string, { columns, references }: ForeignKey): string => `
   FOR name IN SELECT conname FROM pg_constraint f WHERE conrelid = '${table}'::regclass AND contype = 'f' AND conparentid = 0
     AND confrelid = '${references}'::regclass AND ARRAY[${list(columns)}]::name[] = (SELECT array_agg(attname ORDER BY place)
@@ -37,19 +37,64 @@ const primaryKey = ({ name, shardKey, primaryKey: columns }: ShardedTable): stri
     EXECUTE format('ALTER TABLE ${name} DROP CONSTRAINT %I, ADD PRIMARY KEY (${columns.join(", ")})', name);
   END IF;`;
 
-const triggers = ({ name, shardKey }: ShardedTable): string =>
-  `CREATE OR REPLACE TRIGGER sharding_insert BEFORE INSERT ON ${name}
-  FOR EACH ROW WHEN (NOT ${SCHEMA}.owns(NEW.${shardKey})) EXECUTE FUNCTION ${SCHEMA}.refuse_row('${shardKey}');
-CREATE OR REPLACE TRIGGER sharding_change BEFORE UPDATE OR DELETE ON ${name}
-  FOR EACH ROW WHEN (NOT ${SCHEMA}.owns(OLD.${shardKey})) EXECUTE FUNCTION ${SCHEMA}.refuse_row('${shardKey}');
-CREATE OR REPLACE TRIGGER sharding_key BEFORE UPDATE OF ${shardKey} ON ${name}
-  FOR EACH ROW WHEN (NEW.${shardKey} <> OLD.${shardKey}) EXECUTE FUNCTION ${SCHEMA}.refuse_key_change('${shardKey}');`;
+/** A trigger, where there is none of this name: to make it anew would lock a table that is in use. */
+const trigger = (table: string, name: string, when: string): string =>
+  `DO $do$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = '${table}'::regclass AND tgname = '${name}') THEN
+    CREATE TRIGGER ${name} ${when};
+  END IF;
+END $do$;`;
+
+/** Triggers of one sharded table: they refuse rows of buckets that are not this shard's. */
+export const tableTriggersSql = ({ name, shardKey }: ShardedTable): string =>
+  [
+    trigger(
+      name,
+      "sharding_insert",
+      `BEFORE INSERT ON ${name}
+      FOR EACH ROW WHEN (NOT ${SCHEMA}.owns(NEW.${shardKey})) EXECUTE FUNCTION ${SCHEMA}.refuse_row('${shardKey}')`,
+    ),
+    trigger(
+      name,
+      "sharding_change",
+      `BEFORE UPDATE OR DELETE ON ${name}
+      FOR EACH ROW WHEN (NOT ${SCHEMA}.owns(OLD.${shardKey})) EXECUTE FUNCTION ${SCHEMA}.refuse_row('${shardKey}')`,
+    ),
+    trigger(
+      name,
+      "sharding_key",
+      `BEFORE UPDATE OF ${shardKey} ON ${name}
+      FOR EACH ROW WHEN (NEW.${shardKey} <> OLD.${shardKey}) EXECUTE FUNCTION ${SCHEMA}.refuse_key_change('${shardKey}')`,
+    ),
+  ].join("\n");
+
+/** Triggers that refuse writes to global tables on a shard. */
+export const globalTriggersSql = (tables: readonly TablePlacement[] = TABLES): string =>
+  globalTables(tables)
+    .map(({ name }) =>
+      trigger(
+        name,
+        "sharding_global",
+        `BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${name}
+      FOR EACH STATEMENT EXECUTE FUNCTION ${SCHEMA}.refuse_global()`,
+      ),
+    )
+    .join("\n");
 
 /** Rows that this shard owns, without those that are being moved in or are not yet cleared away: for questions to all shards. */
-const ownedView = ({ name, shardKey }: ShardedTable): string =>
+export const ownedViewSql = ({ name, shardKey }: ShardedTable): string =>
   `CREATE OR REPLACE VIEW ${SCHEMA}.${name} WITH (security_invoker = true) AS SELECT t.* FROM public.${name} t, ${SCHEMA}.this_shard s
   WHERE get_bit(s.owned, ${SCHEMA}.bucket(t.${shardKey}, length(s.owned))) = 1;
 GRANT SELECT ON ${SCHEMA}.${name} TO PUBLIC;`;
+
+const plpgsql = (body: string): string => `DO $$ DECLARE name text; BEGIN${body}
+END $$;`;
+
+/** Drops the foreign keys that would cross shards, a statement each. */
+export const dropForeignKeysSql = (tables: readonly TablePlacement[] = TABLES): string[] =>
+  shardedTables(tables).flatMap(({ name, foreignKeys }) =>
+    foreignKeys.filter(({ kept }) => kept.as === "dropped").map((key) => plpgsql(dropForeignKey(name, key))),
+  );
 
 /**
  * What a shard has beside schema/*.sql and schema/sharding/: keys, no foreign key to rows of other shards, and triggers
@@ -57,21 +102,15 @@ GRANT SELECT ON ${SCHEMA}.${name} TO PUBLIC;`;
  */
 export function shardTablesSql(tables: readonly TablePlacement[] = TABLES): string {
   const sharded = shardedTables(tables);
-  const droppedKeys = sharded.flatMap(({ name, foreignKeys }) =>
-    foreignKeys.filter(({ kept }) => kept.as === "dropped").map((key) => dropForeignKey(name, key)),
-  );
-  // First all foreign keys: they hold on to the primary keys that change.
-  return `DO $$ DECLARE name text; BEGIN${droppedKeys.join("")}${sharded.map(primaryKey).join("")}
-END $$;
-${sharded.map(triggers).join("\n")}
-${sharded.map(ownedView).join("\n")}
-${globalTables(tables)
-  .map(
-    ({ name }) => `CREATE OR REPLACE TRIGGER sharding_global BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ${name}
-  FOR EACH STATEMENT EXECUTE FUNCTION ${SCHEMA}.refuse_global();`,
-  )
-  .join("\n")}
-`;
+  return [
+    // First all foreign keys: they hold on to the primary keys that change.
+    ...dropForeignKeysSql(tables),
+    plpgsql(sharded.map(primaryKey).join("")),
+    ...sharded.map(tableTriggersSql),
+    ...sharded.map(ownedViewSql),
+    globalTriggersSql(tables),
+    "",
+  ].join("\n");
 }
 
 /** The global database's publication: its tables and the shard map. */

@@ -26,6 +26,7 @@ export interface NodeOutput {
 export type ServiceKind =
   | "etcd"
   | "haproxy"
+  | "shard-ports"
   | "pgbouncer"
   | "redis"
   | "cache-sync"

@@ -34,7 +34,8 @@ export async function program(): Promise<StackOutputs | AwsStackOutputs> {
     const stage = STAGES[config.stage];
     if (!stage) throw new Error(`stage ${config.stage} passed readConfig, but has no components`);
     const host = await dockerHost();
-    const before = config.phase === "prepare" ? planTopology({ ...config, stage: 1 }, host) : undefined;
+    const alone = config.phase === "prepare" && config.stage === 2;
+    const before = alone ? planTopology({ ...config, stage: 1 }, host) : undefined;
     return stage(pulumi.getStack(), config, planTopology(config, host), before);
   } catch (error) {
     if (error instanceof UserError) throw new pulumi.RunError(`${error.message}\n${error.remedy}`);

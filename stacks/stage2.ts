@@ -3,7 +3,7 @@ import { Backups } from "../components/Backups.ts";
 import { Cluster, type ClusterArgs } from "../components/docker/cluster.ts";
 import { dockerName } from "../components/docker/names.ts";
 import type { RedisServer } from "../components/docker/redisContainer.ts";
-import { ROUTER } from "../components/docker/haproxyFiles.ts";
+import { ROUTER, SHARD_PORTS } from "../components/docker/haproxyFiles.ts";
 import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
 import { PgBouncerPool } from "../components/PgBouncerPool.ts";
 import { PrimaryDb } from "../components/PrimaryDb.ts";
@@ -16,7 +16,14 @@ import { type Foundation, foundation, repositoryOptions } from "./foundation.ts"
 import { aloneOutputs } from "./stage1.ts";
 import { NOT_MONITORED, monitor } from "./monitor.ts";
 import { type ServiceOutput, type StackOutputs, describeNode, describeService } from "./outputs.ts";
-import { GLOBAL_CLUSTER, globalSlot, shardPools } from "../components/docker/shardRoutes.ts";
+import {
+  FIRST_CLUSTER,
+  GLOBAL_CLUSTER,
+  clusterScope,
+  globalSlot,
+  routerPools,
+  shardPools,
+} from "../components/docker/shardRoutes.ts";
 import { describeSharding } from "./shardOutputs.ts";
 import type { PoolPlan, Topology } from "./topology.ts";
 
@@ -39,6 +46,9 @@ export interface ReplicatedOptions {
   /** The cache, where the stage has one, and what keeps it in step. */
   readonly cache?: { readonly server: RedisServer; readonly services: readonly pulumi.Output<ServiceOutput>[] };
 }
+
+/** Whether the application's names lead to the router database: not while a move to shards is prepared. */
+const leadsToRouter = ({ phase }: StackConfig): boolean => phase === "none";
 
 /** Slots of the clusters beside the first: the global database's for its subscribers. */
 const slotsOf =
@@ -68,7 +78,7 @@ export function replicated(
     site,
     credentials,
     postgresVersion,
-    scope: `${stack}-${dataGenerations.at(-1)}`,
+    scope: clusterScope(stack, FIRST_CLUSTER, dataGenerations.at(-1)),
     etcdMembers: config.etcdMembers,
     firstNode: first.name,
     settings: first.settings,
@@ -101,7 +111,7 @@ export function replicated(
     });
   const poolers = new PgBouncerPool("pool", {
     ...{ site, credentials, pool },
-    ...(sharding && { more: shardPools(sharding) }),
+    ...(sharding && { more: shardPools(sharding), ...(leadsToRouter(config) && { front: routerPools(sharding) }) }),
   });
   const router = new Router(
     "router",
@@ -154,6 +164,7 @@ export function replicated(
     services: [
       ...cluster.etcdContainerNames.map((container, index) => describeService("etcd", `etcd${index}`, container)),
       describeService("haproxy", ROUTER, router.containerName),
+      ...(router.shardPortsName ? [describeService("shard-ports", SHARD_PORTS, router.shardPortsName)] : []),
       ...poolers.pool.containerNames.map((container, index) =>
         describeService("pgbouncer", `pgbouncer${index}`, container),
       ),

@@ -8,6 +8,7 @@ import { type Role, tunePostgres } from "../tuning/postgresql.ts";
 import type { Settings } from "../tuning/setting.ts";
 import type { StackConfig, Target } from "./config.ts";
 import { GUIDE, type ServerSize, type StageNumber } from "./guide.ts";
+import { globalSettings, shardSettings } from "./shardSettings.ts";
 
 /** The machine that local containers run on. */
 export interface DockerHost {
@@ -54,7 +55,7 @@ export interface ShardingPlan {
   readonly buckets: number;
   /** The global database's cluster, which also has the router database, then those of shards 1, 2, … */
   readonly others: readonly DatabaseCluster[];
-  /** Server connections of each pooler to the router database; each opens one to every shard. */
+  /** Server connections of each pooler to the router database, to write and as many to read; each opens one to every shard. */
   readonly routerPoolSize: number;
 }
 
@@ -80,7 +81,7 @@ const LEAST_CLUSTER_CONNECTIONS = 25;
 /** Connections beside the pools: LISTEN, schema changes, monitoring, backups, the next move. */
 const DIRECT_CONNECTIONS = 20;
 const RESERVE_SIZE = 5;
-/** Questions to all shards are few, and each holds a connection to every shard. */
+/** Each holds a connection to every shard that it has asked. */
 const ROUTER_POOL_SIZE = 10;
 
 /**
@@ -150,7 +151,7 @@ function poolPlan(config: StackConfig, maxConnections: number, notes: string[]):
     wantedSize: config.poolSize ?? figures.defaultPoolSize,
     mayShrink: config.poolSize === undefined,
     reserveSize: RESERVE_SIZE,
-    directConnections: DIRECT_CONNECTIONS + (config.stage === 4 ? instances * ROUTER_POOL_SIZE : 0),
+    directConnections: DIRECT_CONNECTIONS + (config.stage === 4 ? 2 * instances * ROUTER_POOL_SIZE : 0),
     maxConnections,
   });
   if (config.poolSize === undefined && plan.poolSize < figures.defaultPoolSize) {
@@ -159,34 +160,6 @@ function poolPlan(config: StackConfig, maxConnections: number, notes: string[]):
     );
   }
   return { ...plan, maxClientConnections: figures.maxClientConnections };
-}
-
-/** Shards up to which another one needs no restart of the servers that are there. */
-const SHARDS_AT_EASE = 16;
-
-/**
- * What the global database's servers send: a stream to each shard, two more while a shard copies its tables, one to each
- * replica, and PostgreSQL's default of ten beside them.
- */
-function publishing(shards: number, replicas: number): Record<string, string> {
-  const senders = String(10 + 3 * Math.max(shards, SHARDS_AT_EASE) + replicas);
-  return { max_wal_senders: senders, max_replication_slots: senders };
-}
-
-/**
- * What a shard's servers send and receive beside PostgreSQL's defaults while buckets move: a stream from and to each other
- * shard, and two more while one copies tables.
- */
-function moving(shards: number, cpus: number): Record<string, string> {
-  const others = Math.max(shards, SHARDS_AT_EASE);
-  const workers = 4 + others;
-  const senders = String(10 + 2 * others);
-  return {
-    max_wal_senders: senders,
-    max_replication_slots: senders,
-    max_logical_replication_workers: String(workers),
-    max_worker_processes: String(Math.max(1, Math.ceil(cpus)) + 8 + workers),
-  };
 }
 
 /**
@@ -223,7 +196,9 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       ...(clustered ? { walKeepGiB: 1, cronDatabase: "cgraph_production" } : {}),
       overrides,
     });
-  const settings = tuned(config.stage === 4 ? { ...moving(shards, size.cpus), ...config.settings } : config.settings);
+  const settings = tuned(
+    config.stage === 4 ? { ...shardSettings(shards, size.cpus), ...config.settings } : config.settings,
+  );
   const pool = poolPlan(config, Number(settings["max_connections"]?.value), notes);
   const cacheMemory = config.cacheMemoryMiB ?? Math.max(64, Math.floor(size.memoryMiB / 8));
   const servers = (prefix: string, its: Settings): PostgresNode[] =>
@@ -236,7 +211,7 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
   const others = (): DatabaseCluster[] => [
     {
       name: GLOBAL_CLUSTER,
-      nodes: servers(`${GLOBAL_CLUSTER}-`, tuned({ ...publishing(shards, replicas), ...config.settings })),
+      nodes: servers(`${GLOBAL_CLUSTER}-`, tuned({ ...globalSettings(shards, replicas), ...config.settings })),
     },
     ...Array.from({ length: shards - 1 }, (_, index) => shardCluster(index + 1)).map((name) => ({
       name,

@@ -2,6 +2,8 @@
 
 /** The router's name on the stack's network. */
 export const ROUTER = "haproxy";
+/** What leads from this machine's ports to the router's ways to shards. */
+export const SHARD_PORTS = "shard-ports";
 
 /** Ports inside of the stack's network. */
 export const ROUTES = { write: 5432, read: 5433, pool: 6432, health: 8404 } as const;
@@ -37,6 +39,58 @@ export interface HaproxyArgs {
 /** Patroni says 200 of a leader that is still being promoted: only its role tells that it takes writes. */
 const TAKES_WRITES = String.raw`(?s)^HTTP/1\.. 200 .*"role": "primary"`;
 const ANSWERS_200 = String.raw`^HTTP/1\.. 200 `;
+
+/** What every haproxy.cfg of ours begins with. */
+const head = (maxConnections: number): string => `global
+  maxconn ${maxConnections}
+  log stdout format raw daemon notice
+  stats socket /run/haproxy/admin.sock mode 600 level admin
+  hard-stop-after 30m
+
+defaults
+  mode tcp
+  log global
+  timeout connect 2s
+  timeout check 2s
+  # PostgreSQL ends what it finds too long; an idle connection is a pool's, and may stay.
+  timeout client 24h
+  timeout server 24h
+  option clitcpka
+  option srvtcpka
+  # At once: by default only the last of the retries, three seconds later, goes to another server.
+  option redispatch 1
+  retries 3
+
+# Docker's own name server: a container that comes back may have another address.
+resolvers docker
+  nameserver docker 127.0.0.11:53
+  resolve_retries 2
+  timeout resolve 500ms
+  timeout retry 500ms
+  hold valid 1s
+`;
+
+/**
+ * haproxy.cfg of what passes this machine's ports on to the router's ways to clusters. A container of its own: Docker publishes
+ * ports of a container only when it is made, and the router, which clients hang on, must not be made anew for another shard.
+ */
+export const shardPortsConf = (clusters: number, maxConnections: number): string =>
+  `${head(maxConnections)}
+${Array.from({ length: clusters }, (_, index) => Object.values(clusterRoutes(index)))
+  .flat()
+  .map(
+    (port) => `listen to-${port}
+  bind :${port}
+  server ${ROUTER} ${ROUTER}:${port} resolvers docker init-addr last,libc,none
+`,
+  )
+  .join("\n")}
+frontend health
+  mode http
+  bind :${ROUTES.health}
+  timeout client 5s
+  monitor-uri /healthy
+`;
 
 /**
  * haproxy.cfg. Patroni's REST interface says who is primary and which replicas are near enough. A former primary loses its
@@ -74,34 +128,7 @@ frontend read${suffix}
 ${backend({ name: primary, servers }, "/primary", TAKES_WRITES, "on-marked-down shutdown-sessions")}
 ${backend({ name: replicas, servers }, `/replica?lag=${maxReadLagBytes}`, ANSWERS_200, "tcp-ut 10s")}`;
   };
-  return `global
-  maxconn ${maxConnections}
-  log stdout format raw daemon notice
-  stats socket /run/haproxy/admin.sock mode 600 level admin
-  hard-stop-after 30m
-
-defaults
-  mode tcp
-  log global
-  timeout connect 2s
-  timeout check 2s
-  # PostgreSQL ends what it finds too long; an idle connection is a pool's, and may stay.
-  timeout client 24h
-  timeout server 24h
-  option clitcpka
-  option srvtcpka
-  # At once: by default only the last of the retries, three seconds later, goes to another server.
-  option redispatch 1
-  retries 3
-
-# Docker's own name server: a container that comes back may have another address.
-resolvers docker
-  nameserver docker 127.0.0.11:53
-  resolve_retries 2
-  timeout resolve 500ms
-  timeout retry 500ms
-  hold valid 1s
-
+  return `${head(maxConnections)}
 ${routes("", nodes, ROUTES)}
 ${clusters.map((cluster, index) => `${routes(`-${cluster.name}`, cluster.nodes, clusterRoutes(index))}\n`).join("")}frontend pool
   bind :${ROUTES.pool}

@@ -13,6 +13,8 @@ export interface PgbouncerContainersArgs {
   readonly site: DockerSite;
   readonly credentials: Credentials;
   readonly pool: PoolPlan;
+  /** Where the application's two names lead; default: to the first cluster, its primary and its replicas. */
+  readonly front?: readonly MorePool[];
   /** Pools for other clusters; default none. */
   readonly more?: readonly MorePool[];
 }
@@ -27,6 +29,21 @@ export interface PgbouncerContainers {
 export const poolerNames = (instances: number): string[] =>
   Array.from({ length: instances }, (_, index) => `pgbouncer${index}`);
 
+/** pgbouncer.ini of a pooler behind the router. `lookUpAs`: by which name it asks for clients' passwords. */
+export const containerPgbouncerIni = (
+  pool: PoolPlan,
+  lookUpAs: string,
+  { front, more }: Pick<PgbouncerContainersArgs, "front" | "more">,
+): string =>
+  pgbouncerIni({
+    ...pool,
+    write: { hosts: [ROUTER], port: ROUTES.write },
+    read: { hosts: [ROUTER], port: ROUTES.read },
+    auth: { lookUpAs },
+    ...(front && { front }),
+    more: more ?? [],
+  });
+
 /** PgBouncer in containers, behind the router. */
 export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulumi.Resource): PgbouncerContainers {
   const { site, pool, credentials } = args;
@@ -39,13 +56,7 @@ export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulum
         image: site.servicesImage,
         group: "postgres",
         files: {
-          "pgbouncer.ini": pgbouncerIni({
-            ...pool,
-            write: { hosts: [ROUTER], port: ROUTES.write },
-            read: { hosts: [ROUTER], port: ROUTES.read },
-            auth: { lookUpAs: credentials.logins.cgraph_pooler.name },
-            more: args.more ?? [],
-          }),
+          "pgbouncer.ini": containerPgbouncerIni(pool, credentials.logins.cgraph_pooler.name, args),
           "userlist.txt": pulumi
             .all(
               credentials

@@ -15,8 +15,8 @@ export interface MorePool {
   readonly upstream: Upstream;
   /** As the server calls it. */
   readonly database: string;
-  /** The pool through which clients' passwords are looked up. */
-  readonly authDatabase: string;
+  /** The pool through which clients' passwords are looked up, where they are. */
+  readonly authDatabase?: string;
   /** Server connections at most; default: as the others. */
   readonly size?: number;
 }
@@ -24,6 +24,8 @@ export interface MorePool {
 export interface PgbouncerArgs {
   readonly write: Upstream;
   readonly read: Upstream;
+  /** Pools under the application's two names that lead elsewhere than to its database at `write` and `read`. */
+  readonly front?: readonly MorePool[];
   readonly more?: readonly MorePool[];
   /**
    * Where clients' passwords are: looked up in PostgreSQL by this user (servers with a certificate of the stack's own), or
@@ -46,7 +48,8 @@ auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
 `;
 
 const morePool = ({ name, upstream, database, authDatabase, size }: MorePool): string =>
-  `${name} = host=${upstream.hosts.join(",")} port=${upstream.port} dbname=${database} auth_dbname=${authDatabase}` +
+  `${name} = host=${upstream.hosts.join(",")} port=${upstream.port} dbname=${database}` +
+  (authDatabase === undefined ? "" : ` auth_dbname=${authDatabase}`) +
   `${size === undefined ? "" : ` pool_size=${size} max_db_connections=${size}`}\n`;
 
 /**
@@ -56,16 +59,20 @@ const morePool = ({ name, upstream, database, authDatabase, size }: MorePool): s
 export function pgbouncerIni({
   write,
   read,
+  front,
   more = [],
   auth,
   maxClientConnections,
   poolSize,
   reserveSize,
 }: PgbouncerArgs): string {
-  return `[databases]
-${DATABASE} = host=${write.hosts.join(",")} port=${write.port} dbname=${DATABASE}
+  const application =
+    front?.map(morePool).join("") ??
+    `${DATABASE} = host=${write.hosts.join(",")} port=${write.port} dbname=${DATABASE}
 ${READ_DATABASE} = host=${read.hosts.join(",")} port=${read.port} dbname=${DATABASE}
-${more.map(morePool).join("")}
+`;
+  return `[databases]
+${application}${more.map(morePool).join("")}
 [pgbouncer]
 listen_addr = *
 listen_port = 6432

@@ -1,5 +1,5 @@
 /** Names and routes of a sharded stack's clusters, as components and commands need them. Pure. */
-import { DATABASE, GLOBAL_DATABASE, ROUTER_DATABASE, shardDatabase } from "../roles.ts";
+import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, ROUTER_DATABASE, shardDatabase } from "../roles.ts";
 import { ROUTER, ROUTES, clusterRoutes } from "./haproxyFiles.ts";
 import type { MorePool } from "./pgbouncerFiles.ts";
 import type { ShardingPlan } from "../../stacks/topology.ts";
@@ -10,6 +10,10 @@ export const shardCluster = (shard: number): string => `shard${shard}`;
 export const FIRST_CLUSTER = shardCluster(0);
 /** The number of a cluster that is a shard's. */
 export const shardNumber = (cluster: string): number => Number(cluster.slice("shard".length));
+
+/** A cluster's name in etcd. `generation`: of its data, which a restore makes anew. */
+export const clusterScope = (stack: string, cluster: string, generation: number | undefined): string =>
+  cluster === FIRST_CLUSTER ? `${stack}-${generation}` : `${stack}-${cluster}-${generation}`;
 
 /** The slot by which a shard follows the global database. */
 export const globalSlot = (shard: number): string => `cgraph_global_shard${shard}`;
@@ -29,10 +33,11 @@ export function routesOf(
   return clusterRoutes(index);
 }
 
-/** The pools of a sharded stack: for each cluster one that writes and one that reads, and one for the router database. */
+const at = (port: number): MorePool["upstream"] => ({ hosts: [ROUTER], port });
+
+/** The pools of a sharded stack's clusters: for each one that writes and one that reads. */
 export function shardPools(plan: ShardingPlan): MorePool[] {
-  const at = (port: number) => ({ hosts: [ROUTER], port });
-  const clusters = [FIRST_CLUSTER, ...plan.others.map(({ name }) => name)].flatMap((cluster): MorePool[] => {
+  return [FIRST_CLUSTER, ...plan.others.map(({ name }) => name)].flatMap((cluster): MorePool[] => {
     const { write, read } = routesOf(plan, cluster);
     const name = poolDatabase(cluster);
     // Passwords are asked of the cluster itself: one that is down takes no other with it.
@@ -41,12 +46,17 @@ export function shardPools(plan: ShardingPlan): MorePool[] {
       { name: `${name}_ro`, upstream: at(read), database: DATABASE, authDatabase: `${name}_ro` },
     ];
   });
-  const router = {
-    name: ROUTER_DATABASE,
-    upstream: at(routesOf(plan, GLOBAL_CLUSTER).write),
-    database: ROUTER_DATABASE,
-    authDatabase: GLOBAL_DATABASE,
-    size: plan.routerPoolSize,
-  };
-  return [...clusters, router];
+}
+
+/**
+ * Where the application's own names of the database lead once there are shards: to the router database, which shows them
+ * all as one.
+ */
+export function routerPools(plan: ShardingPlan): MorePool[] {
+  const { write, read } = routesOf(plan, GLOBAL_CLUSTER);
+  const common = { database: ROUTER_DATABASE, size: plan.routerPoolSize };
+  return [
+    { ...common, name: DATABASE, upstream: at(write), authDatabase: GLOBAL_DATABASE },
+    { ...common, name: READ_DATABASE, upstream: at(read), authDatabase: `${GLOBAL_DATABASE}_ro` },
+  ];
 }

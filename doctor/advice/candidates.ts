@@ -1,5 +1,5 @@
 /** Indexes that could serve a read of a table, from its conditions. Pure; whether one is worth it is for a proof to say. */
-import { identifier } from "../sql.ts";
+import { identifier } from "../../components/sqlText.ts";
 import type { Predicate } from "../statements/predicates.ts";
 import type { TableRead } from "../statements/reads.ts";
 import type { TableColumn, TableIndex, TableScanRow } from "./tables.ts";

@@ -1,5 +1,5 @@
 /** What EXPLAIN (FORMAT JSON, VERBOSE) says of a statement. */
-import { identifier } from "../sql.ts";
+import { identifier } from "../../components/sqlText.ts";
 import { type Predicate, conjuncts, predicatesOf } from "../statements/predicates.ts";
 import { tokenize } from "../statements/tokens.ts";
 import { treeOf } from "../statements/tree.ts";

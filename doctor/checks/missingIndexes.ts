@@ -6,7 +6,7 @@ import { createStatements, definition } from "../advice/candidates.ts";
 import type { TableScanRow } from "../advice/tables.ts";
 import { type Facts, extensionOf } from "../facts.ts";
 import { type Finding, finding } from "../finding.ts";
-import { identifier } from "../sql.ts";
+import { identifier } from "../../components/sqlText.ts";
 import { redacted } from "../statements/redact.ts";
 
 const evidenceOf = ({ rows, bytes, scans, scannedRows, indexScans }: TableScanRow) => ({

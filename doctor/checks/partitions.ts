@@ -3,7 +3,8 @@ import { count, duration } from "../../tuning/words.ts";
 import type { Check, Query } from "../check.ts";
 import { type Facts, extensionOf } from "../facts.ts";
 import { type Finding, finding } from "../finding.ts";
-import { asJson, identifier, ofApplication, qualified } from "../sql.ts";
+import { identifier } from "../../components/sqlText.ts";
+import { asJson, ofApplication, qualified } from "../sql.ts";
 
 export interface PartitionedRow {
   /** Quoted, with its schema. */

@@ -28,6 +28,8 @@ export type Phase = (typeof PHASES)[number];
 export interface ConvertOptions {
   /** Months of partitions made ahead. */
   readonly premakeMonths: number;
+  /** The first month to have a partition, where rows of it are to come; default: the oldest row's. */
+  readonly since?: Date;
   readonly onProgress: (text: string) => void;
 }
 
@@ -69,7 +71,11 @@ async function journal(client: Client, table: PartitionedTable): Promise<Journal
   return rows[0];
 }
 
-async function create(client: Client, table: PartitionedTable, premakeMonths: number): Promise<void> {
+async function create(
+  client: Client,
+  table: PartitionedTable,
+  { premakeMonths, since }: ConvertOptions,
+): Promise<void> {
   const { rows } = await client.query<{ first: Date | null }>(
     `SELECT min(${table.control}) AT TIME ZONE 'UTC' AS first FROM ${table.name}`,
   );
@@ -78,8 +84,8 @@ async function create(client: Client, table: PartitionedTable, premakeMonths: nu
   const [behind, ahead] = [-premakeMonths, premakeMonths].map(
     (months) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + months, 1)),
   ) as [Date, Date];
-  const oldest = rows[0]?.first ?? now;
-  await patiently(client, createSql(table, monthsBetween(oldest < behind ? oldest : behind, ahead)));
+  const oldest = [rows[0]?.first ?? now, behind, since ?? now].reduce((a, b) => (a < b ? a : b));
+  await patiently(client, createSql(table, monthsBetween(oldest, ahead)));
   // While it is empty they cost nothing; each needs locks of its own on the table it refers to.
   for (const { name, definition } of await foreignKeys(client, "conrelid", table.name)) {
     if (await hasConstraint(client, newName(table), name)) continue;
@@ -277,7 +283,7 @@ export async function convert(client: Client, table: PartitionedTable, options: 
   };
   const steps: Record<Phase, () => Promise<void>> = {
     create: async () => {
-      await create(client, table, options.premakeMonths);
+      await create(client, table, options);
       await enter("capture");
     },
     capture: async () => {

@@ -42,3 +42,10 @@ GRANT SELECT ON sharding.current_map TO PUBLIC;
 CREATE OR REPLACE FUNCTION sharding.shard_of(id uuid) RETURNS int
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
     RETURN (SELECT m.shards[sharding.bucket(id, cardinality(m.shards)) + 1] FROM sharding.current_map m);
+
+-- Rows that a stream carries beside everything else: who finds one at the other end knows that all before it has arrived.
+CREATE TABLE IF NOT EXISTS sharding.marks (
+    stream text,
+    id uuid,
+    PRIMARY KEY (stream, id)
+);

@@ -9,13 +9,6 @@ CREATE TABLE IF NOT EXISTS sharding.this_shard (
 );
 GRANT SELECT ON sharding.this_shard TO PUBLIC;
 
--- Rows that a stream carries beside everything else: who finds one at the other end knows that all before it has arrived.
-CREATE TABLE IF NOT EXISTS sharding.marks (
-    stream text,
-    id uuid,
-    PRIMARY KEY (stream, id)
-);
-
 -- Takes effect when all transactions that have asked before it have ended: they hold a lock on the table they read.
 -- A transaction of isolation level repeatable read or above that began earlier and has asked nothing yet still sees what was: who
 -- moves a bucket waits until those have ended too.

@@ -1,4 +1,6 @@
-import { type PlannedStep, planMove } from "../../migration/moves.ts";
+import { CLEARED } from "../../migration/reshard.ts";
+import { planMove } from "../../migration/moves.ts";
+import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { STAGES } from "../../stacks/guide.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { allowReplacing } from "../lib/allow.ts";
@@ -49,8 +51,12 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
   if (values.stage === to) {
     throw new UserError(`stack ${flags.stack} is at stage ${to} already`, "nothing was changed", EXIT.wrongUse);
   }
-  if (to === 4 || values.stage === 4) {
-    throw new UserError("moves to and from shards are not in this version yet", "see docs/sharding.md", EXIT.refused);
+  if (to > 4 || values.stage > 3) {
+    throw new UserError(
+      to > 4 ? "moves to stage 5 are not in this version yet" : "there is no move from shards back to one database",
+      "see docs/sharding.md",
+      EXIT.refused,
+    );
   }
   await checkTopology(checkedConfig(flags.stack, { stage: String(to) }));
   const planned = planMove(values.stage, to, await factsOf(flags.stack, values, to));
@@ -76,12 +82,18 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
   return { journal: beginJournal(about, planned), planned };
 }
 
+/** Steps from which on there is no way back, and what cannot be taken back. */
+const NO_RETURN: Readonly<Record<string, string>> = {
+  discard: "the data of the servers that are gone is deleted",
+  clear: CLEARED,
+};
+
 /** Steps of a move that has begun: those that its journal names. */
 function begunBefore(journal: Journal): Begun {
   const planned = journal.steps.map(({ id, title }): PlannedStep => ({
     ...{ id, title, does: "", clients: "nothing", pause: null, movesBytes: 0, wayBack: "" },
     duration: { seconds: 0, basis: "" },
-    noReturn: id.endsWith(":discard") ? "the data of the servers that are gone is deleted" : null,
+    noReturn: NO_RETURN[id.slice(id.indexOf(":") + 1)] ?? null,
   }));
   return { journal, planned };
 }

@@ -51,6 +51,13 @@ export async function convertPartitions(flags: PartitionsFlags): Promise<void> {
           EXIT.refused,
         );
       }
+      if (values.stage > 3) {
+        throw new UserError(
+          `stack ${flags.stack} has shards: their messages are by month from the beginning`,
+          "see ./cgraph-db partitions status",
+          EXIT.refused,
+        );
+      }
       const done = await step("messages by month", async (progress) => {
         const value = await convert(client, MESSAGES, { premakeMonths, onProgress: (text) => progress.detail(text) });
         progress.detail("schedule");

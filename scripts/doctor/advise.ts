@@ -15,7 +15,8 @@ import { type Explained, costOf, usesHypothetical } from "../../doctor/advice/pl
 import type { TableScanRow } from "../../doctor/advice/tables.ts";
 import type { Statement } from "../../doctor/checks/statements.ts";
 import { type Facts, extensionOf } from "../../doctor/facts.ts";
-import { MARK, identifier } from "../../doctor/sql.ts";
+import { identifier } from "../../components/sqlText.ts";
+import { MARK } from "../../doctor/sql.ts";
 import { isSingleStatement, tokenize } from "../../doctor/statements/tokens.ts";
 import type { Query, Session } from "./session.ts";
 

@@ -1,6 +1,6 @@
 /** A sharded stack's clusters, each looked at as if it were a stack of its own. */
 import { FIRST_CLUSTER, poolDatabase } from "../../components/docker/shardRoutes.ts";
-import { DATABASE, READ_DATABASE, ROUTER_DATABASE } from "../../components/roles.ts";
+import { DATABASE, READ_DATABASE } from "../../components/roles.ts";
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { UserError } from "../../tuning/errors.ts";
 
@@ -59,7 +59,6 @@ export function clusterView(
 export function poolsOf({ name }: ClusterView): string[] | undefined {
   if (name === "") return undefined;
   const pool = poolDatabase(name);
-  const first = name === FIRST_CLUSTER ? [DATABASE, READ_DATABASE] : [];
-  // Who asks the router database asks every cluster.
-  return [...first, pool, `${pool}_ro`, ROUTER_DATABASE];
+  // These lead to the router database, which asks every cluster; while a move to shards is prepared, to the first one.
+  return [DATABASE, READ_DATABASE, pool, `${pool}_ro`];
 }

@@ -1,14 +1,7 @@
 /** How clients reach a stack's database: URLs, the certificate authority's file, the password file. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  DATABASE,
-  GLOBAL_DATABASE,
-  READ_DATABASE,
-  ROUTER_DATABASE,
-  type RoleName,
-  shardDatabase,
-} from "../../components/roles.ts";
+import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, type RoleName, shardDatabase } from "../../components/roles.ts";
 import type { Endpoint, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { shardingOf } from "./clusters.ts";
@@ -57,7 +50,7 @@ export function connectionUrl(
   return `postgresql://${user}@${host}:${port}/${database}?${parameters.toString().replaceAll("%2F", "/")}`;
 }
 
-/** At stage 4: a pool for each shard and for the global database, and the router database, where all shards look like one. */
+/** At stage 4: a pool for each shard and for the global database. */
 function shardEnvironment(values: StackValues, url: (database: string) => string): Record<string, string> {
   const shards = shardingOf(values)?.shards ?? 0;
   if (shards === 0) return {};
@@ -66,8 +59,6 @@ function shardEnvironment(values: StackValues, url: (database: string) => string
     [`SHARD_${shard}_REPLICA_URL`, url(`${shardDatabase(shard)}_ro`)],
   ]);
   return {
-    DATABASE_URL: url(ROUTER_DATABASE),
-    DATABASE_REPLICA_URL: url(ROUTER_DATABASE),
     DATABASE_GLOBAL_URL: url(GLOBAL_DATABASE),
     SHARD_MAP_URL: url(GLOBAL_DATABASE),
     ...(Object.fromEntries(each.flat()) as Record<string, string>),
@@ -76,8 +67,8 @@ function shardEnvironment(values: StackValues, url: (database: string) => string
 
 /**
  * The environment that applications get: the same keys in dotenv and in JSON. From stage 2 on DATABASE_URL and
- * DATABASE_REPLICA_URL lead to the pools; the others to the primary itself, which LISTEN, advisory locks and schema
- * changes need.
+ * DATABASE_REPLICA_URL lead to the pools, and at stage 4 through these to the router database, where all shards look like
+ * one; the others to the primary itself, which LISTEN, advisory locks and schema changes need.
  */
 export async function environment(stack: string, values: StackValues): Promise<Record<string, string>> {
   const certificate = await certificateFile(stack, values);

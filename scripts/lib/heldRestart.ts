@@ -45,6 +45,25 @@ async function restartHeld(values: StackValues, primary: NodeOutput): Promise<nu
   return pools.heldMs;
 }
 
+/** What a replica must not have less of than its primary: lowered there first, it says so only after a while. */
+const BOUND = [
+  "max_connections",
+  "max_prepared_transactions",
+  "max_locks_per_transaction",
+  "max_wal_senders",
+  "max_worker_processes",
+];
+
+const boundOf = ({ container }: NodeOutput): Promise<string> =>
+  superuserSql(
+    container,
+    `SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN (${BOUND.map((name) => `'${name}'`).join(", ")})`,
+  );
+
+/** Whether a replica waits for a restart, or still has what its primary has given up. */
+const waits = async (node: NodeOutput, primary: NodeOutput): Promise<boolean> =>
+  (await pendingRestart(node)).length > 0 || (await boundOf(node)) !== (await boundOf(primary));
+
 /** Restarts every server that waits for it; gives their names, and how long the pools were held. */
 export async function restartPending(values: StackValues): Promise<{ restarted: string[]; heldMs: number }> {
   await settle(values);
@@ -54,7 +73,10 @@ export async function restartPending(values: StackValues): Promise<{ restarted: 
   for (let round = 0; round < 2; round++) {
     const primary = await currentPrimary(values);
     for (const node of values.nodes) {
-      if (node.name === primary.name || (await pendingRestart(node)).length === 0) continue;
+      if (node.name === primary.name) continue;
+      // Before the primary: what a replica has to have more of than it has now.
+      const restarts = round === 0 ? (await pendingRestart(node)).length > 0 : await waits(node, primary);
+      if (!restarts) continue;
       await restartNode(values, node);
       restarted.push(node.name);
     }

@@ -129,6 +129,18 @@ export class PoolPause {
     await run("docker", ["exec", "--detach", "--user", "postgres", container, "sh", "-c", watch]);
   }
 
+  /** Has the poolers read their configuration anew while nobody uses it. Throws where one does not. */
+  async reload(): Promise<void> {
+    const answers = await Promise.all(this.#consoles.map((open) => open.send("RELOAD", 3000)));
+    const failed = answers.find((answer) => answer === undefined || answer.includes("ERROR"));
+    if (answers.every((answer) => answer !== undefined && !answer.includes("ERROR"))) return;
+    throw new UserError(
+      `a pooler did not read its configuration: ${failed ?? "no answer"}`,
+      "see ./cgraph-db logs, then call this again",
+      EXIT.failed,
+    );
+  }
+
   /** Lets clients go on. */
   async end(): Promise<void> {
     await Promise.all(

@@ -29,13 +29,17 @@ export const globalSchema = (): SchemaPart[] => [
   { name: "publication of the global tables", sql: globalPublicationSql() },
 ];
 
-/** A shard: all tables, with the shard key in their keys and refusing rows of other shards. */
-export const shardSchema = (): SchemaPart[] => [
-  ...wholeSchema(),
-  part("sharding/010_functions.sql"),
-  part("sharding/030_shard.sql"),
+/** What a shard has beside its tables: placement of ids, which buckets are its own, the refusal of others' rows. */
+export const shardFunctions = (): SchemaPart[] => [part("sharding/010_functions.sql"), part("sharding/030_shard.sql")];
+
+/** What turns the tables into a shard's: the shard key in their keys, the refusal of other shards' rows. */
+export const shardParts = (): SchemaPart[] => [
+  ...shardFunctions(),
   { name: "keys and triggers of the sharded tables", sql: shardTablesSql() },
 ];
+
+/** A shard: all tables, with the shard key in their keys and refusing rows of other shards. */
+export const shardSchema = (): SchemaPart[] => [...wholeSchema(), ...shardParts()];
 
 /** Any number that nobody else uses: two `schema apply` at once take turns. */
 const ADVISORY_LOCK = 7_239_410_551;

@@ -52,17 +52,23 @@ export const schemaFingerprint = (container: string): Promise<string> =>
 export const systemIdentifier = (container: string): Promise<string> =>
   superuserSql(container, "SELECT system_identifier FROM pg_control_system()");
 
-/** Checks that nothing stands in the way, and gives what `verify` compares with. `replicas`: how many are to be copied. */
-export async function checkMove(values: StackValues, replicas: number): Promise<Record<string, unknown>> {
+/**
+ * Checks that nothing stands in the way, and gives what `verify` compares with. `copies`: how often the database is to be
+ * copied, and for what.
+ */
+export async function checkMove(
+  values: StackValues,
+  copies: { readonly count: number; readonly what: string },
+): Promise<Record<string, unknown>> {
   // One that comes back from a switchover a moment ago is waited for.
   await settle(values);
   const { container } = await currentPrimary(values);
   await checkTransactions(container);
   const { databaseBytes, freeBytes } = await spaceOf(container);
-  const needed = databaseBytes * replicas * ROOM_FACTOR;
+  const needed = databaseBytes * copies.count * ROOM_FACTOR;
   if (needed > freeBytes) {
     throw refused(
-      `${replicas} replicas need ${bytes(needed)}; Docker's disk has ${bytes(freeBytes)} left`,
+      `${copies.what} need ${bytes(needed)}; Docker's disk has ${bytes(freeBytes)} left`,
       "make room (docker system df, ./cgraph-db prune), then call this again",
     );
   }

@@ -1,7 +1,8 @@
 /** What the plan of a move depends on, read from what runs. */
 import { DATABASE } from "../../components/roles.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
-import { type MoveFacts, legsOf } from "../../migration/moves.ts";
+import { legsOf } from "../../migration/moves.ts";
+import type { MoveFacts } from "../../migration/moveSteps.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { planTopology } from "../../stacks/topology.ts";
@@ -45,11 +46,19 @@ export async function factsOf(stack: string, values: StackValues, to: number): P
   const at = (stage: number): StackConfig => checkedConfig(stack, { stage: String(stage) });
   const stages = [values.stage, ...legsOf(values.stage, to)];
   const { database, messages, partitioned } = await sizesOf(values);
+  const sharded = stages.includes(4) ? planTopology(at(4), host) : undefined;
   return {
     databaseBytes: database,
     messagesBytes: messages,
     partitioned,
     servers: Object.fromEntries(stages.map((stage) => [stage, planTopology(at(stage), host).nodes.length])),
+    ...(sharded?.sharding && {
+      sharding: {
+        shards: sharded.sharding.shards,
+        buckets: sharded.sharding.buckets,
+        replicas: sharded.nodes.length - 1,
+      },
+    }),
     restarts: Object.fromEntries(
       stages.slice(1).map((stage, index) => [stage, restartsBetween(at(stages[index] ?? stage), at(stage), host)]),
     ),

@@ -1,9 +1,9 @@
 /** The steps of `migrate`, as they are carried out; migration/moves.ts says what each means. */
-import { type PlannedStep, legsOf } from "../../migration/moves.ts";
+import { legsOf } from "../../migration/moves.ts";
+import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { currentPrimary, isCluster, settle, superuserSql } from "../lib/cluster.ts";
-import { docker, listLabelled } from "../lib/docker.ts";
 import { restartPending } from "../lib/heldRestart.ts";
 import { backupNow, listBackups } from "../lib/pgbackrest.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
@@ -11,11 +11,13 @@ import { switchover } from "../lib/switchover.ts";
 import { checkMove, verifyMove } from "./checks.ts";
 import type { MoveContext } from "./context.ts";
 import { awaitCopies } from "./copies.ts";
+import { discard } from "./discard.ts";
 import { activeJobs, freeze, thaw } from "./freeze.ts";
 import type { Facts } from "./journal.ts";
 import { partitionMessages } from "./partitions.ts";
 import type { MoveStep, Progress } from "./runner.ts";
 import { withRouterReady } from "./takeover.ts";
+import { toShardsWorks } from "../toShards/steps.ts";
 
 /** A backup that is younger than this is fresh. */
 const FRESH_MS = 3600_000;
@@ -59,12 +61,6 @@ async function dropLeftSlots(context: MoveContext): Promise<void> {
   }
 }
 
-/** Deletes volumes that nothing of the stack uses any more. */
-async function discard(context: MoveContext, volumes: readonly string[]): Promise<void> {
-  const there = new Set((await listLabelled("volume", context.name)).map(({ name }) => name));
-  for (const volume of volumes) if (there.has(volume)) await docker(["volume", "rm", volume]);
-}
-
 /** Back to a stage that was left: the first server has the writes, what was added goes, settings are the old ones. */
 async function bringBack(context: MoveContext, stage: number): Promise<void> {
   await goHome(context);
@@ -104,7 +100,8 @@ function workOf(
     check: {
       async run() {
         const more = (await replicasAt(context, to)) - (await replicasAt(context, from));
-        return checkMove(await context.values(), Math.max(0, more));
+        const count = Math.max(0, more);
+        return checkMove(await context.values(), { count, what: `${count} replicas` });
       },
     },
     backup: { run: (progress) => takeBackup(context, progress) },
@@ -208,7 +205,8 @@ export function executable(
   const legs = legsOf(ends.from, ends.to);
   return legs.flatMap((to, index) => {
     const from = index === 0 ? ends.from : (legs[index - 1] ?? ends.from);
-    const works = workOf(context, from, to, (id) => facts(`${to}:${id}`));
+    const recall = (id: string): Facts => facts(`${to}:${id}`);
+    const works = { ...workOf(context, from, to, recall), ...(to === 4 ? toShardsWorks(context, recall) : {}) };
     return planned
       .filter(({ id }) => id.startsWith(`${to}:`))
       .map(({ id, title, noReturn }): MoveStep => {

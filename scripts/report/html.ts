@@ -1,7 +1,7 @@
 /** A move's report as one page that needs nothing from anywhere: the verdict, pictures, steps in time, changes, cost. */
 import { type Picture, differencesOf } from "../../migration/picture.ts";
 import type { MoveReport } from "../../migration/report.ts";
-import type { PlannedStep } from "../../migration/moves.ts";
+import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { allowingFlags } from "../lib/allow.ts";
 import { bytes } from "../lib/print.ts";
 import { escapeHtml as e } from "./escape.ts";

@@ -1,6 +1,6 @@
 /** Figures and sentences that all forms of a report share. */
 import type { MoveReport, ReportChange } from "../../migration/report.ts";
-import type { PlannedStep } from "../../migration/moves.ts";
+import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { PRICES_AS_OF } from "../../stacks/aws/classes.ts";
 import { bytes, duration } from "../../tuning/words.ts";
 

@@ -1,7 +1,7 @@
 /** The databases that a move of buckets works in, reached anew each time: a primary may have changed meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "pg";
-import { DATABASE, ROUTER_DATABASE, type RoleName } from "../../components/roles.ts";
+import { DATABASE, READ_DATABASE, ROUTER_DATABASE, type RoleName } from "../../components/roles.ts";
 import { GLOBAL_CLUSTER, shardNumber } from "../../components/docker/shardRoutes.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { UserError } from "../../tuning/errors.ts";
@@ -83,7 +83,7 @@ export function placesOf(stack: string, values: StackValues): Places {
     router: (work) => asClusterOwner(stack, global, work, { database: ROUTER_DATABASE }),
     streamRole: "cgraph_changes" satisfies RoleName,
     async holdRouter(work) {
-      const pause = new PoolPause(values, [ROUTER_DATABASE]);
+      const pause = new PoolPause(values, [DATABASE, READ_DATABASE]);
       await pause.begin();
       const value = await work().finally(() => pause.end());
       return { value, heldMs: pause.heldMs };

@@ -1,5 +1,5 @@
 /** The steps of `reshard`, as they are carried out; migration/reshard.ts says what each means. */
-import { GLOBAL_CLUSTER, shardCluster } from "../../components/docker/shardRoutes.ts";
+import { GLOBAL_CLUSTER, clusterScope, shardCluster } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, ROUTER_DATABASE } from "../../components/roles.ts";
 import { CLEARED } from "../../migration/reshard.ts";
 import { readMap } from "../../sharding/publish.ts";
@@ -8,14 +8,15 @@ import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { currentPrimary, settle } from "../lib/cluster.ts";
 import { clusterViews, shardingOf } from "../lib/clusters.ts";
-import { docker, listLabelled } from "../lib/docker.ts";
 import { note, step as showStep } from "../lib/progress.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
 import type { MoveContext } from "../migrate/context.ts";
+import { discard } from "../migrate/discard.ts";
 import { activeJobs, freeze, thaw } from "../migrate/freeze.ts";
 import type { Facts, Journal } from "../migrate/journal.ts";
 import type { MoveStep, Progress } from "../migrate/runner.ts";
 import { applyShardedSchema } from "../shards/apply.ts";
+import { forgetClusters } from "../shards/forget.ts";
 import { superuserScript } from "../shards/owner.ts";
 import {
   type BucketsMove,
@@ -76,9 +77,62 @@ async function removeShards(context: MoveContext, from: number, to: number): Pro
     config: { shards: String(from) },
     mayGo: (resource) => names.some((name) => resource.startsWith(`${name}-`)),
   });
-  const there = new Set((await listLabelled("volume", context.name)).map(({ name }) => name));
-  for (const volume of left) if (there.has(volume)) await docker(["volume", "rm", volume]);
+  await discard(context, left);
+  const generation = context.config(4).dataGenerations.at(-1);
+  await forgetClusters(
+    values,
+    names.map((name) => clusterScope(context.name, name, generation)),
+  );
 }
+
+/** The steps in which buckets go from shard to shard. `lives`: what they remember of streams, all together. */
+export function bucketWorks(
+  context: MoveContext,
+  move: BucketsMove,
+  lives: () => Lives,
+): Readonly<Record<"copy" | "verify" | "handover" | "clear", Work>> {
+  const places = async (): Promise<Places> => placesOf(context.name, await context.values());
+  const remembering =
+    (progress: Progress) =>
+    (now: Lives): void =>
+      progress.remember({ lives: now });
+  const detailOf =
+    (progress: Progress) =>
+    (text: string): void =>
+      progress.detail(text);
+  return {
+    copy: {
+      run: async (progress, before) => ({
+        lives: await copyBuckets(await places(), move, livesOf(before), remembering(progress), detailOf(progress)),
+      }),
+      undo: async (progress) => clearBuckets(await places(), move, detailOf(progress)),
+    },
+    verify: {
+      run: async (progress) => ({
+        lives: await verifyBuckets(await places(), move, lives(), remembering(progress), detailOf(progress)),
+      }),
+    },
+    handover: {
+      run: async (progress) => ({
+        heldMs: await handOverBuckets(await places(), move, lives(), remembering(progress), detailOf(progress)),
+      }),
+      undo: async (progress) => giveBack(await places(), move, lives(), detailOf(progress)),
+    },
+    clear: {
+      async run(progress) {
+        await cleanUp(await places(), move, detailOf(progress));
+        return {};
+      },
+    },
+  };
+}
+
+/** What the steps of a move remember of its streams, all together. */
+export const livesIn = (recall: (step: string) => Facts): Lives => ({
+  ...livesOf(recall("copy")),
+  ...livesOf(recall("verify")),
+  ...livesOf(recall("handover")),
+});
 
 /** The work of each step, by its name. `recall`: what another step remembers. */
 function workOf(
@@ -87,16 +141,6 @@ function workOf(
   shards: { readonly now: number; readonly then: number },
   recall: (step: string) => Facts,
 ): Readonly<Record<string, Work>> {
-  const places = async (): Promise<Places> => placesOf(context.name, await context.values());
-  const lives = (): Lives => ({
-    ...livesOf(recall("copy")),
-    ...livesOf(recall("verify")),
-    ...livesOf(recall("handover")),
-  });
-  const remembering =
-    (progress: Progress) =>
-    (now: Lives): void =>
-      progress.remember({ lives: now });
   const thawAll = async (): Promise<void> => {
     const jobs = jobsOf(recall("freeze"));
     for (const { name, values } of clusterViews(await context.values())) {
@@ -145,36 +189,7 @@ function workOf(
       },
       undo: thawAll,
     },
-    copy: {
-      async run(progress, before) {
-        const detail = (text: string): void => progress.detail(text);
-        return { lives: await copyBuckets(await places(), move, livesOf(before), remembering(progress), detail) };
-      },
-      async undo(progress) {
-        await clearBuckets(await places(), move, (text) => progress.detail(text));
-      },
-    },
-    verify: {
-      async run(progress) {
-        const detail = (text: string): void => progress.detail(text);
-        return { lives: await verifyBuckets(await places(), move, lives(), remembering(progress), detail) };
-      },
-    },
-    handover: {
-      async run(progress) {
-        const detail = (text: string): void => progress.detail(text);
-        return { heldMs: await handOverBuckets(await places(), move, lives(), remembering(progress), detail) };
-      },
-      async undo(progress) {
-        await giveBack(await places(), move, lives(), (text) => progress.detail(text));
-      },
-    },
-    clear: {
-      async run(progress) {
-        await cleanUp(await places(), move, (text) => progress.detail(text));
-        return {};
-      },
-    },
+    ...bucketWorks(context, move, () => livesIn(recall)),
     finish: {
       async run() {
         await thawAll();

@@ -19,8 +19,10 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { clusterViews } from "../lib/clusters.ts";
 import { loginOf } from "../lib/login.ts";
 import type { Step } from "../lib/progress.ts";
-import { applyParts, globalSchema, shardSchema } from "../lib/schemaParts.ts";
+import { applyParts, globalSchema, shardParts, shardSchema, wholeSchema } from "../lib/schemaParts.ts";
+import { checkedConfig } from "../lib/stackConfig.ts";
 import { asClusterOwner, superuserScript } from "./owner.ts";
+import { firstMonth, partitionEmpty } from "./partition.ts";
 import { clusterPlace, conninfoOf } from "./reach.ts";
 
 const CLIENT_ROLES: readonly RoleName[] = ["cgraph", OWNER, "cgraph_readonly", "cgraph_monitor"];
@@ -36,10 +38,10 @@ async function bringMap(
   stack: string,
   global: StackValues,
   shards: readonly Shard[],
-  buckets: number,
+  first: () => readonly number[],
 ): Promise<ShardMap> {
   const found = await asClusterOwner(stack, global, readMap);
-  const map = found ?? { version: 1, shards: firstAssignment(buckets, shards.length) };
+  const map = found ?? { version: 1, shards: first() };
   const unknown = shardsOf(map.shards).find((shard) => shard >= shards.length);
   if (unknown !== undefined) {
     throw new UserError(
@@ -66,8 +68,13 @@ async function until(missing: string, look: () => Promise<boolean>): Promise<voi
   }
 }
 
-/** A shard's subscription to the global tables and the map. */
-async function subscribe({ number, values }: Shard, global: StackValues, whole: StackValues): Promise<void> {
+/** A shard's subscription to the global tables and the map: with a first copy, or with what is written there from now on. */
+async function subscribe(
+  { number, values }: Shard,
+  global: StackValues,
+  whole: StackValues,
+  what: "all" | "only what is new" = "all",
+): Promise<void> {
   const slot = globalSlot(number);
   const conninfo = literal(conninfoOf(whole, GLOBAL_CLUSTER));
   // Patroni makes the slot, and keeps it through a failover.
@@ -90,7 +97,7 @@ async function subscribe({ number, values }: Shard, global: StackValues, whole: 
     DATABASE,
     exists === "0"
       ? `CREATE SUBSCRIPTION ${GLOBAL_PUBLICATION} CONNECTION ${conninfo} PUBLICATION ${GLOBAL_PUBLICATION}
-         WITH (create_slot = false, slot_name = '${slot}')`
+         WITH (create_slot = false, slot_name = '${slot}'${what === "all" ? "" : ", copy_data = false, origin = none"})`
       : `ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} CONNECTION ${conninfo};
          ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} REFRESH PUBLICATION`,
   );
@@ -127,16 +134,24 @@ async function makeRouter(global: StackValues, shards: readonly Shard[], whole: 
   );
 }
 
-/** Brings all clusters to what they should be; run again, it changes nothing. Gives the names of what was applied. */
-export async function applyShardedSchema(stack: string, values: StackValues, progress: Step): Promise<string[]> {
+interface Clusters {
+  readonly global: StackValues;
+  readonly shards: readonly Shard[];
+  readonly buckets: number;
+}
+
+function clustersOf(values: StackValues): Clusters {
   const views = clusterViews(values);
   const global = views.find(({ name }) => name === GLOBAL_CLUSTER)?.values;
   if (!global || !values.sharding) throw new Error("the stack has no global database");
   const shards = views
     .filter(({ name }) => name !== GLOBAL_CLUSTER)
     .map((view): Shard => ({ ...view, number: shardNumber(view.name) }));
+  return { global, shards, buckets: values.sharding.buckets };
+}
 
-  await asClusterOwner(stack, global, async (client) => {
+const applyGlobal = (stack: string, { global }: Clusters, progress: Detail): Promise<void> =>
+  asClusterOwner(stack, global, async (client) => {
     await applyParts(client, globalSchema(), (part) => progress.detail(`global database: ${part}`));
     const tables = globalTables(TABLES).map(({ name }) => name);
     // For the shards' first copy.
@@ -144,18 +159,38 @@ export async function applyShardedSchema(stack: string, values: StackValues, pro
       `GRANT USAGE ON SCHEMA public TO cgraph_changes; GRANT SELECT ON ${tables.join(", ")} TO cgraph_changes`,
     );
   });
-  for (const shard of shards) {
-    await asClusterOwner(stack, shard.values, async (client) => {
-      await applyParts(client, shardSchema(), (part) => progress.detail(`${shard.name}: ${part}`));
+
+/** Tables of these shards; messages by month, from the first shard's first month on, where they are made only now. */
+async function applyShards(stack: string, all: readonly Shard[], which: readonly Shard[], progress: Detail) {
+  const [first] = all;
+  const since = (first && (await asClusterOwner(stack, first.values, firstMonth))) ?? new Date();
+  const { messages } = checkedConfig(stack);
+  for (const { name, values } of which) {
+    const detail = (part: string): void => progress.detail(`${name}: ${part}`);
+    await asClusterOwner(stack, values, async (client) => {
+      await applyParts(client, wholeSchema(), detail);
+      await partitionEmpty(client, since, messages);
+      await applyParts(client, shardParts(), detail);
       const { rows } = await client.query<{ facts: TableFacts[] }>(FACTS_SQL);
       checkTables(TABLES, rows[0]?.facts ?? []);
     });
   }
-  progress.detail("shard map");
-  const map = await bringMap(stack, global, shards, values.sharding.buckets);
-  for (const shard of shards) {
+}
+
+/** Global tables to these shards, views for the router on all, and the router database. */
+async function lead(
+  stack: string,
+  { global, shards }: Clusters,
+  values: StackValues,
+  map: ShardMap,
+  followers: readonly Shard[],
+  progress: Detail,
+): Promise<void> {
+  for (const shard of followers) {
     progress.detail(`${shard.name}: global tables`);
     await subscribe(shard, global, values);
+  }
+  for (const shard of shards) {
     await asClusterOwner(stack, shard.values, (client) => client.query(classViewsSql(shard.number, map.shards)));
   }
   progress.detail("router database");
@@ -163,8 +198,49 @@ export async function applyShardedSchema(stack: string, values: StackValues, pro
   await asClusterOwner(stack, global, (client) => client.query(routerTablesSql(map)), {
     database: ROUTER_DATABASE,
   });
+}
+
+type Detail = Pick<Step, "detail">;
+
+/** Brings all clusters to what they should be; run again, it changes nothing. Gives the names of what was applied. */
+export async function applyShardedSchema(stack: string, values: StackValues, progress: Detail): Promise<string[]> {
+  const clusters = clustersOf(values);
+  const { global, shards, buckets } = clusters;
+  await applyGlobal(stack, clusters, progress);
+  await applyShards(stack, shards, shards, progress);
+  progress.detail("shard map");
+  const map = await bringMap(stack, global, shards, () => firstAssignment(buckets, shards.length));
+  await lead(stack, clusters, values, map, shards, progress);
   return [
     ...globalSchema().map(({ name }) => `global: ${name}`),
     ...shardSchema().map(({ name }) => `shards: ${name}`),
   ];
+}
+
+/**
+ * The same around a first shard that has everything and is in use: it is left as it is, and does not follow the global
+ * database yet. `fill`: brings the global tables there before anybody follows them.
+ */
+export async function applyAroundFirst(
+  stack: string,
+  values: StackValues,
+  progress: Detail,
+  fill: () => Promise<void>,
+): Promise<void> {
+  const clusters = clustersOf(values);
+  const { global, shards, buckets } = clusters;
+  const others = shards.filter(({ number }) => number > 0);
+  await applyGlobal(stack, clusters, progress);
+  await applyShards(stack, shards, others, progress);
+  progress.detail("shard map");
+  const map = await bringMap(stack, global, shards, () => Array<number>(buckets).fill(0));
+  await fill();
+  await lead(stack, clusters, values, map, others, progress);
+}
+
+/** Has shard 0, which has the rows of the global tables, follow what is written in the global database from now on. */
+export async function followGlobal(values: StackValues): Promise<void> {
+  const { global, shards } = clustersOf(values);
+  const [first] = shards;
+  if (first) await subscribe(first, global, values, "only what is new");
 }

@@ -61,7 +61,9 @@ export async function checkSharding(stack: Stack, before: StackValues | undefine
   if (before.stage !== config.stage) {
     throw new UserError(
       `stack ${stack.name} is at stage ${before.stage}: up does not move its rows ${config.stage === 4 ? "to" : "from"} shards`,
-      "make a new stack of that stage: ./cgraph-db up --stack NAME --stage " + String(config.stage),
+      config.stage === 4 && before.stage < 4
+        ? "./cgraph-db migrate --stage 4 does"
+        : `make a new stack of that stage: ./cgraph-db up --stack NAME --stage ${config.stage}`,
       EXIT.refused,
     );
   }

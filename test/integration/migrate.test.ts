@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ChatReport } from "../../bench/chatLoad.ts";
 import { distribution } from "../../bench/pauses.ts";
-import type { PlannedStep } from "../../migration/moves.ts";
+import type { PlannedStep } from "../../migration/moveSteps.ts";
 import type { MoveReport } from "../../migration/report.ts";
 import { run } from "../../scripts/lib/run.ts";
 import type { Changed } from "../../scripts/migrate/context.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { PlannedStep } from "../../migration/moves.ts";
+import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { asOwner, chatDuring, currentValues, reseed } from "../support/chat.ts";
 import { SMALL, cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DEFAULT_BUCKETS } from "../../sharding/placement.ts";
 import { readMap, readOwned } from "../../sharding/publish.ts";
@@ -17,6 +16,7 @@ import {
   verifyBuckets,
 } from "../../scripts/reshard/move.ts";
 import type { AsOwner, Places } from "../../scripts/reshard/places.ts";
+import { BrokenOff, breakingAt } from "../support/breakingOff.ts";
 import { freePort } from "../support/cli.ts";
 import {
   type DatabaseServer,
@@ -116,32 +116,15 @@ const streamsLeft = async (): Promise<number> =>
     )
   )[0]?.n ?? -1;
 
-class BrokenOff extends Error {}
-
 /** Places in which the command ends at the nth question to any server: before it is asked, or when it was carried out. */
 function breakingOff(whole: Places, nth: number, after: boolean): { places: Places; broke: () => boolean } {
-  let asked = 0;
-  const faulty = (client: pg.Client): pg.Client =>
-    new Proxy(client, {
-      get(target, key) {
-        const value: unknown = Reflect.get(target, key);
-        if (key !== "query") return typeof value === "function" ? (value.bind(target) as unknown) : value;
-        return async (...args: unknown[]): Promise<unknown> => {
-          asked++;
-          // What a killed command would still have asked it does not ask.
-          if (asked > nth || (asked === nth && !after)) throw new BrokenOff(`at question ${nth}`);
-          const answer: unknown = await (value as (...given: unknown[]) => Promise<unknown>).apply(target, args);
-          if (asked === nth) throw new BrokenOff(`after question ${nth}`);
-          return answer;
-        };
-      },
-    });
+  const { faulty, broke } = breakingAt(nth, after);
   const wrap =
     (owner: AsOwner): AsOwner =>
     (work) =>
       owner((client) => work(faulty(client)));
   return {
-    broke: () => asked >= nth,
+    broke,
     places: {
       ...whole,
       shards: whole.shards.map((shard) => ({ ...shard, owner: wrap(shard.owner) })),

@@ -1,7 +1,8 @@
 /** Reports of moves for tests of what is made of them, from the real plans. */
 import { planAwsMove } from "../../migration/awsMoves.ts";
 import type { Change } from "../../migration/change.ts";
-import { type MoveFacts, planMove } from "../../migration/moves.ts";
+import { planMove } from "../../migration/moves.ts";
+import type { MoveFacts } from "../../migration/moveSteps.ts";
 import { awsPicture, dockerPicture } from "../../migration/picture.ts";
 import { type MoveReport, moveReport } from "../../migration/report.ts";
 import { costOf, totalCost } from "../../stacks/aws/cost.ts";

@@ -158,7 +158,17 @@ describe("stage 4 in Docker", () => {
   it("has the guide's four shards with a replica each, a global database, and one of the rest", () => {
     const servers = clusters.flatMap((cluster) => [`${cluster}pg0`, `${cluster}pg1`, `${cluster}backup`]);
     const syncs = ["cache-sync", "shard1-cache-sync", "shard2-cache-sync", "shard3-cache-sync"];
-    const rest = ["etcd0", "haproxy", "pgbouncer0", "pgbouncer1", "redis", "alertmanager", "exporters", "prometheus"];
+    const rest = [
+      "etcd0",
+      "haproxy",
+      "shard-ports",
+      "pgbouncer0",
+      "pgbouncer1",
+      "redis",
+      "alertmanager",
+      "exporters",
+      "prometheus",
+    ];
     expect(containers(4)).toEqual([...servers, ...syncs, ...rest].sort());
   });
 
@@ -210,29 +220,30 @@ describe("stage 4 in Docker", () => {
       "cgraph_global = host=haproxy port=5440 dbname=cgraph_production auth_dbname=cgraph_global\n",
     );
     expect(ini).toContain("cgraph_shard1_ro = host=haproxy port=5443 dbname=cgraph_production");
+    // The application's own names lead to all shards as one.
     expect(ini).toContain(
-      "cgraph_router = host=haproxy port=5440 dbname=cgraph_router auth_dbname=cgraph_global pool_size=10",
+      "cgraph_production = host=haproxy port=5440 dbname=cgraph_router auth_dbname=cgraph_global pool_size=10",
+    );
+    expect(ini).toContain(
+      "cgraph_production_ro = host=haproxy port=5441 dbname=cgraph_router auth_dbname=cgraph_global_ro pool_size=10",
     );
     expect(haproxy).toMatch(/frontend write-shard1\n {2}bind :5442\n {2}default_backend primary-shard1\n/);
     expect(haproxy).toMatch(/backend primary-shard1\n[^]*?server shard1-pg0 shard1-pg0:5432/);
-    const published = inputsOf(4, "haproxy")["ports"] as { internal: number; external: number }[];
-    expect(published.map(({ internal, external }) => [internal, external])).toEqual([
-      ...[
-        [5432, 5432],
-        [5433, 5433],
-        [6432, 6432],
-      ],
-      ...[
-        [5440, 5442],
-        [5441, 5443],
-        [5442, 5444],
-        [5443, 5445],
-        [5444, 5446],
-        [5445, 5447],
-        [5446, 5448],
-        [5447, 5449],
-      ],
+    const published = (name: string): number[][] =>
+      (inputsOf(4, name)["ports"] as { internal: number; external: number }[]).map(({ internal, external }) => [
+        internal,
+        external,
+      ]);
+    // The same at every stage: one more shard must not make anew what clients hang on.
+    expect(published("haproxy")).toEqual([
+      [5432, 5432],
+      [5433, 5433],
+      [6432, 6432],
     ]);
+    expect(published("shard-ports")).toEqual([0, 1, 2, 3, 4, 5, 6, 7].map((place) => [5440 + place, 5442 + place]));
+    expect(given(4, "shard-ports-config-writer", "haproxy.cfg")).toContain(
+      "listen to-5447\n  bind :5447\n  server haproxy haproxy:5447 ",
+    );
   });
 
   it("refuses numbers of shards and buckets that cannot be", () => {

@@ -132,7 +132,7 @@ export const machineDrills = (on: Drilled, thresholds: Readonly<Record<string, u
   hostMemory(on, thresholds),
   {
     alerts: ["io_wait"],
-    causes: { warning: waiting(on, 1), critical: waiting(on, 4) },
+    causes: { warning: waiting(on, 2), critical: waiting(on, 4) },
     end: async () => {
       await endLoops(on, "backup");
       await on.shell("backup", "rm -f /tmp/io*");
