@@ -1,13 +1,16 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { AwsNode } from "../stacks/aws/plan.ts";
 import type { DatabaseCluster } from "../stacks/topology.ts";
+import type { RdsPrimaryArgs, RdsServer } from "./aws/rdsInstance.ts";
 import { Backups, type BackupsArgs } from "./Backups.ts";
 import { BackupRepository, type BackupRepositoryArgs } from "./BackupRepository.ts";
 import { Cluster, type ClusterArgs } from "./docker/cluster.ts";
+import { clusterScope } from "./docker/shardRoutes.ts";
 import type { PostgresContainerArgs, PostgresServer } from "./docker/postgresContainer.ts";
 import { PrimaryDb } from "./PrimaryDb.ts";
 import { ReadReplicaSet } from "./ReadReplicaSet.ts";
 
-export interface ShardSetArgs
+export interface ContainerShardSetArgs
   extends
     Omit<PostgresContainerArgs, "node" | "place" | "repository">,
     Pick<BackupRepositoryArgs, "retentionDays" | "volumeOptions" | "s3">,
@@ -23,6 +26,19 @@ export interface ShardSetArgs
   readonly databasesOf: (cluster: string) => readonly string[];
 }
 
+export interface RdsShardSetArgs extends Omit<RdsPrimaryArgs, "node"> {
+  /** All clusters beside the first: the global database's and the other shards', the primary first in each. */
+  readonly clusters: readonly { readonly name: string; readonly nodes: readonly AwsNode[] }[];
+}
+
+export type ShardSetArgs = ContainerShardSetArgs | RdsShardSetArgs;
+
+/** One of the clusters on RDS: its servers, the primary-to-be first. RDS backs them up. */
+export interface RdsShardCluster {
+  readonly name: string;
+  readonly servers: readonly RdsServer[];
+}
+
 /** One of the clusters: its servers, the primary-to-be first, and what backs it up. */
 export interface ShardCluster {
   readonly name: string;
@@ -31,20 +47,39 @@ export interface ShardCluster {
 }
 
 /**
- * The clusters of a sharded stack beside its first: each a primary with replicas under Patroni, with a repository of
- * backups of its own. A name begins with its cluster's (`shard1-pg0`), so that shards come and go without touching the
+ * The clusters of a sharded stack beside its first: each a primary with replicas, under Patroni with a repository of
+ * backups of its own, or on RDS. A name begins with its cluster's (`shard1-pg0`), so that shards come and go without touching the
  * others.
  */
-export class ShardSet extends pulumi.ComponentResource {
-  readonly clusters: readonly ShardCluster[];
+export class ShardSet<Args extends ShardSetArgs> extends pulumi.ComponentResource {
+  readonly clusters: readonly (Args extends RdsShardSetArgs ? RdsShardCluster : ShardCluster)[];
 
-  constructor(name: string, args: ShardSetArgs, opts?: pulumi.ComponentResourceOptions) {
+  constructor(name: string, args: Args, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:db:ShardSet", name, {}, opts);
-    this.clusters = args.clusters.map((cluster) => this.#cluster(cluster, args));
-    this.registerOutputs({ clusters: this.clusters.map((cluster) => cluster.name) });
+    const given: ShardSetArgs = args;
+    const clusters: readonly (ShardCluster | RdsShardCluster)[] =
+      "target" in given
+        ? given.clusters.map((cluster) => this.#onRds(cluster, given))
+        : given.clusters.map((cluster) => this.#inContainers(cluster, given));
+    this.clusters = clusters as typeof this.clusters;
+    this.registerOutputs({ clusters: clusters.map((cluster) => cluster.name) });
   }
 
-  #cluster({ name, nodes }: DatabaseCluster, args: ShardSetArgs): ShardCluster {
+  #onRds({ name, nodes }: RdsShardSetArgs["clusters"][number], args: RdsShardSetArgs): RdsShardCluster {
+    const [first, ...others] = nodes;
+    if (!first) throw new Error(`cluster ${name} has no server`);
+    const child = { parent: this };
+    const { site, place, postgresVersion, applyImmediately } = args;
+    const primary = new PrimaryDb(`${name}-primary`, { ...args, node: first }, child);
+    const replicas = new ReadReplicaSet(
+      `${name}-replicas`,
+      { target: "aws", site, place, postgresVersion, applyImmediately, source: primary.server, nodes: others },
+      child,
+    );
+    return { name, servers: [primary.server, ...replicas.servers] };
+  }
+
+  #inContainers({ name, nodes }: DatabaseCluster, args: ContainerShardSetArgs): ShardCluster {
     const [first, ...others] = nodes;
     if (!first) throw new Error(`cluster ${name} has no server`);
     const { site, credentials, postgresVersion, dataGenerations, dataVolumeOptions } = args;
@@ -62,7 +97,7 @@ export class ShardSet extends pulumi.ComponentResource {
         site,
         credentials,
         postgresVersion,
-        scope: `${site.stack}-${name}-${dataGenerations.at(-1)}`,
+        scope: clusterScope(site.stack, name, dataGenerations.at(-1)),
         etcdMembers: args.etcdMembers,
         firstNode: first.name,
         settings: first.settings,

@@ -65,9 +65,13 @@ function comparison({ from, to }: AwsMove) {
   const [old, next] = [from?.nodes[0], to.nodes[0]];
   const names = (plan: AwsPlan | null): string[] => (plan?.nodes ?? []).map(({ name }) => name);
   return {
-    newReplicas: names(to)
-      .slice(1)
-      .filter((name) => !names(from).includes(name)),
+    // Primaries of other clusters copy nobody.
+    newReplicas: to.nodes
+      .filter(({ name, role }) => role === "replica" && !names(from).includes(name))
+      .map(({ name }) => name),
+    newClusters: [...new Set(to.nodes.map(({ cluster }) => cluster))]
+      .filter((cluster) => cluster !== null && from?.nodes.every((node) => node.cluster !== cluster) !== false)
+      .map(String),
     goneReplicas: names(from).filter((name) => !names(to).includes(name)),
     kept: names(to).filter((name) => names(from).includes(name)),
     classChanges: from !== null && old?.class.name !== next?.class.name,
@@ -90,6 +94,7 @@ function upStep(move: AwsMove, seen: Compared): PlannedStep {
   const { from, to } = move;
   const makes = [
     ...(from === null ? ["network, key, server"] : []),
+    ...(seen.newClusters.length > 0 ? [`servers of ${seen.newClusters.join(", ")}, empty`] : []),
     ...(seen.newReplicas.length > 0 ? [`begins ${seen.newReplicas.join(", ")}`] : []),
     ...(seen.newPool ? ["the pool"] : []),
     ...(seen.newCache ? ["the cache"] : []),
@@ -236,6 +241,28 @@ function clientsStep(move: AwsMove, seen: Compared): PlannedStep[] {
   ];
 }
 
+/** Rows to shards: what `migrate` does in Docker. */
+function shardsStep(move: AwsMove): PlannedStep[] {
+  if (move.from === null || move.from.sharding !== undefined || move.to.sharding === undefined) return [];
+  const { shards } = move.to.sharding;
+  const { bytes, basis } = sizeOf(move);
+  const moved = (bytes * (shards - 1)) / shards;
+  return [
+    planned(move.to.stage, "shards", {
+      title: "rows to shards",
+      does: "keys, global database, directory of names, router database, then the buckets, copied and handed over by logical replication: what ./cgraph-db migrate does in Docker (docs/sharding.md); in this version it does not reach AWS, where the application goes on with the first shard until you have done it",
+      clients: "writes pause",
+      pause: { seconds: 1, basis: "once for each shard; half a second measured in Docker, a second taken" },
+      duration: {
+        seconds: MINUTE + moved / CONVERT_BYTES_PER_SECOND,
+        basis: `${shards - 1} of ${shards} parts of the data (${basis}), at 8 MiB a second, as partitions are converted; an estimate`,
+      },
+      movesBytes: moved,
+      wayBack: "the buckets go back, until the old copies are deleted",
+    }),
+  ];
+}
+
 function partitionsStep(move: AwsMove): PlannedStep[] {
   if (move.to.stage < 3 || (move.from !== null && move.from.stage >= 3)) return [];
   const { bytes, basis } = sizeOf(move);
@@ -291,6 +318,7 @@ export function planAwsMove(move: AwsMove): PlannedStep[] {
       : []),
     ...(down ? [] : clients),
     ...partitionsStep(move),
+    ...shardsStep(move),
     ...discardStep(move, seen),
     planned(stage, "verify", {
       title: "verify",

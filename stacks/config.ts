@@ -233,10 +233,10 @@ export function readConfig(source: ConfigSource): StackConfig {
   }
   const stage = wholeNumber(source, "stage", 1, STAGES.length, 1) as StageNumber;
   const target = oneOf(source, "target", TARGETS, "docker");
-  const last = target === "aws" ? 3 : 4;
+  const last = 4;
   if (stage > last) {
     throw new UserError(
-      `stage ${stage} is not in this version yet${target === "aws" ? " on AWS" : ""}; stages 1 to ${last} are`,
+      `stage ${stage} is not in this version yet; stages 1 to ${last} are`,
       "see CHANGELOG.md for what is there",
     );
   }

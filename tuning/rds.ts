@@ -36,12 +36,17 @@ export const MANAGED_BY_RDS: Readonly<Record<string, string>> = {
   archive_timeout: "five minutes",
   huge_pages: "on where the class has them",
   log_line_prefix: "RDS's own, with time, host, user and database",
-  max_replication_slots: "20, more than ours",
-  max_wal_senders: "20, more than ours",
+  max_replication_slots: "20, which is enough below stage 4",
+  max_wal_senders: "20, which is enough below stage 4",
   superuser_reserved_connections: "3, and more for its own administration",
   wal_keep_size: "2 GB, more than the guide's 1",
   wal_level: "logical, by rds.logical_replication",
 };
+
+/** Where RDS's own is less than what shards need, ours is set. */
+const AT_LEAST: Readonly<Record<string, number>> = { max_replication_slots: 20, max_wal_senders: 20 };
+const isManaged = (name: string, { value }: Setting): boolean =>
+  name in MANAGED_BY_RDS && !(Number(value) > (AT_LEAST[name] ?? Infinity));
 
 /**
  * Settings whose value of ours RDS computes from whatever class the server starts on, where the user has not set them: a
@@ -106,7 +111,7 @@ export function rdsText(name: string, setting: Setting): string {
  */
 export function renderRdsParameters(settings: Settings, chosen: readonly string[] = []): RdsParameter[] {
   const own = Object.entries(settings)
-    .filter(([name]) => !(name in MANAGED_BY_RDS) && (!(name in COMPUTED_BY_RDS) || chosen.includes(name)))
+    .filter(([name, one]) => !isManaged(name, one) && (!(name in COMPUTED_BY_RDS) || chosen.includes(name)))
     .map(([name, setting]): RdsParameter => ({
       name,
       value: rdsText(name, setting),

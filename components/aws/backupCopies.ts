@@ -11,8 +11,8 @@ export interface BackupCopiesArgs {
   readonly site: Pick<AwsSite, "stack" | "provider" | "keyArn" | "kept">;
   /** The other region. */
   readonly region: string;
-  /** ARN of the instance that takes writes. */
-  readonly primaryArn: pulumi.Input<string>;
+  /** ARNs of the instances that take writes. */
+  readonly primaryArns: readonly pulumi.Input<string>[];
   /** Days that snapshots and their copies are kept. */
   readonly retentionDays: number;
 }
@@ -25,7 +25,7 @@ const SCHEDULE = "cron(0 4 * * ? *)";
  * stay RDS's own automated backups' affair; what AWS Backup would do about those (`enableContinuousBackup`) is left out,
  * as both would then set the instance's backup window. Vaults and the other region's key are kept like the databases.
  */
-export function backupCopies({ site, region, primaryArn, retentionDays }: BackupCopiesArgs): void {
+export function backupCopies({ site, region, primaryArns, retentionDays }: BackupCopiesArgs): void {
   const name = awsName(site.stack);
   const here = { provider: site.provider };
   const elsewhere = new Provider("aws-backup-copies", {
@@ -78,7 +78,7 @@ export function backupCopies({ site, region, primaryArn, retentionDays }: Backup
   );
   new backup.Selection(
     "backup-selection",
-    { name, planId: plan.id, iamRoleArn: role.arn, resources: [primaryArn] },
+    { name, planId: plan.id, iamRoleArn: role.arn, resources: [...primaryArns] },
     here,
   );
 }

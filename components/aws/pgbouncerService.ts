@@ -7,8 +7,9 @@ import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsPool } from "../../stacks/aws/plan.ts";
 import type { Credentials } from "../Credentials.ts";
-import { pgbouncerIni, userlist } from "../docker/pgbouncerFiles.ts";
-import type { RoleName } from "../roles.ts";
+import { type MorePool, pgbouncerIni, userlist } from "../docker/pgbouncerFiles.ts";
+import { FIRST_CLUSTER, GLOBAL_CLUSTER, poolDatabase } from "../docker/shardRoutes.ts";
+import { DATABASE, READ_DATABASE, ROUTER_DATABASE, type RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import { NO_RECOVERY_DAYS, awsName } from "./names.ts";
@@ -25,6 +26,43 @@ export interface PgbouncerServiceArgs {
   readonly primary: RdsServer;
   /** Who serves reads; empty: the primary. */
   readonly replicas: readonly RdsServer[];
+  /** Clusters beside the first, each with its primary first: then the application's names lead to the router database. */
+  readonly clusters?: readonly { readonly name: string; readonly servers: readonly RdsServer[] }[];
+}
+
+/** Where a cluster's writes and reads go. */
+interface Hosts {
+  readonly write: string;
+  readonly read: readonly string[];
+}
+
+/** Who of a cluster takes writes and who serves reads, when their names are known. */
+const hostsOf = (servers: readonly RdsServer[]): pulumi.Output<Hosts> =>
+  pulumi.all(servers.map(({ address }) => address)).apply(([write = "", ...replicas]) => ({
+    write,
+    read: replicas.length > 0 ? replicas : [write],
+  }));
+
+/** The pools of a sharded stack: two for each cluster, and the application's own two to the router database. */
+function shardedPools(clusters: ReadonlyMap<string, Hosts>, size: number): { front: MorePool[]; more: MorePool[] } {
+  const at = (hosts: readonly string[]): MorePool["upstream"] => ({ hosts, port: 5432 });
+  const more = [...clusters].flatMap(([name, { write, read }]): MorePool[] => {
+    const pool = poolDatabase(name);
+    return [
+      { name: pool, upstream: at([write]), database: DATABASE },
+      { name: `${pool}_ro`, upstream: at(read), database: DATABASE },
+    ];
+  });
+  const global = clusters.get(GLOBAL_CLUSTER);
+  if (!global) throw new Error("shards without a global database");
+  const router = { database: ROUTER_DATABASE, size };
+  return {
+    front: [
+      { ...router, name: DATABASE, upstream: at([global.write]) },
+      { ...router, name: READ_DATABASE, upstream: at(global.read) },
+    ],
+    more,
+  };
 }
 
 export interface PgbouncerService {
@@ -59,12 +97,22 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
       ),
     )
     .apply(userlist);
-  const readers = replicas.length > 0 ? replicas : [primary];
+  const others = args.clusters ?? [];
   const ini = pulumi
-    .all([primary.address, pulumi.all(readers.map(({ address }) => address))])
-    .apply(([write, read]) =>
-      pgbouncerIni({ ...pool, write: { hosts: [write], port: 5432 }, read: { hosts: read, port: 5432 }, auth: "file" }),
-    );
+    .all([hostsOf([primary, ...replicas]), pulumi.all(others.map(({ servers }) => hostsOf(servers)))])
+    .apply(([first, rest]) => {
+      const clusters = new Map([
+        [FIRST_CLUSTER, first],
+        ...rest.map((hosts, index) => [others[index]?.name ?? "", hosts] as const),
+      ]);
+      return pgbouncerIni({
+        ...pool,
+        write: { hosts: [first.write], port: 5432 },
+        read: { hosts: first.read, port: 5432 },
+        ...(others.length > 0 ? shardedPools(clusters, pool.routerPoolSize) : {}),
+        auth: "file",
+      });
+    });
   const version = new secretsmanager.SecretVersion(
     "pool",
     {

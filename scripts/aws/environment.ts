@@ -1,5 +1,5 @@
 /** How applications reach a database on AWS. */
-import { DATABASE, READ_DATABASE, type RoleName } from "../../components/roles.ts";
+import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, type RoleName, shardDatabase } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { Endpoint } from "../../stacks/outputs.ts";
 import { loginOf } from "../lib/login.ts";
@@ -42,6 +42,8 @@ export function environmentAws(values: AwsStackValues, authorities: string): Rec
     url(values, role, read, verified, { parameters: { load_balance_hosts: "random" } });
   const pooledReads =
     pool?.kind === "pgbouncer" ? url(values, "cgraph", [pool], trust, { database: READ_DATABASE }) : undefined;
+  const shards = Array.from({ length: values.sharding?.shards ?? 0 }, (_, shard) => shard);
+  const pooled = (database: string): string => url(values, "cgraph", [pool ?? write], trust, { database });
   const replica = pooledReads ?? (read.length > 0 ? reads("cgraph") : undefined);
   return {
     DATABASE_URL: url(values, "cgraph", [pool ?? write], trust),
@@ -50,6 +52,13 @@ export function environmentAws(values: AwsStackValues, authorities: string): Rec
     DATABASE_READONLY_URL: read.length > 0 ? reads("cgraph_readonly") : direct("cgraph_readonly"),
     DATABASE_OWNER_URL: direct("cgraph_owner"),
     DATABASE_MONITOR_URL: direct("cgraph_monitor"),
+    ...(shards.length > 0 && { DATABASE_GLOBAL_URL: pooled(GLOBAL_DATABASE), SHARD_MAP_URL: pooled(GLOBAL_DATABASE) }),
+    ...(Object.fromEntries(
+      shards.flatMap((shard) => [
+        [`SHARD_${shard}_URL`, pooled(shardDatabase(shard))],
+        [`SHARD_${shard}_REPLICA_URL`, pooled(`${shardDatabase(shard)}_ro`)],
+      ]),
+    ) as Record<string, string>),
     ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
     PGSSLROOTCERT: authorities,
   };

@@ -85,15 +85,24 @@ END $$;
 `;
 }
 
-/** Brings the primary's roles up to date. */
+/** The values of a sharded stack's clusters beside the first, each as if it were a stack of its own. */
+const otherClusterValues = (values: AwsStackValues): AwsStackValues[] =>
+  (values.sharding?.others ?? []).map(({ write, read }) => ({
+    ...values,
+    endpoints: { ...values.endpoints, write, read },
+  }));
+
+/** Brings the roles of each primary up to date. */
 export async function applyRoles(values: AwsStackValues): Promise<void> {
   const generations = generationsOf(values);
   const verifiers = loginVerifiers(generations, passwordsOf(values));
   await step("roles", async () => {
     const login = { user: ADMINISTRATOR, password: values.administratorPassword };
-    await withPrimary(values, login, "cgraph-db roles", (client) =>
-      client.query(rdsRolesSql(serverRoles(generations), verifiers)),
-    );
+    for (const { endpoints } of [values, ...otherClusterValues(values)]) {
+      await withPrimary({ ...values, endpoints }, login, "cgraph-db roles", (client) =>
+        client.query(rdsRolesSql(serverRoles(generations), verifiers)),
+      );
+    }
     return { value: undefined, done: "as they should be" };
   });
 }

@@ -38,6 +38,13 @@ async function asOwner(stack: string, values: AnyStackValues, work: (client: Cli
 export async function applySchema(flags: { stack: string; json?: boolean }): Promise<void> {
   const { openStack, anyStackValues } = await import("../lib/stack.ts");
   const values = await anyStackValues(await openStack(flags.stack));
+  if (values.target === "aws" && values.stage > 3) {
+    throw new UserError(
+      "the tables of shards on AWS are not made by schema apply in this version",
+      "see docs/aws.md for what is there, and docs/sharding.md for what belongs in each database",
+      EXIT.refused,
+    );
+  }
   let applied = wholeSchema().map(({ name }) => name);
   try {
     await step("schema", async (progress) => {

@@ -27,7 +27,10 @@ export async function withAwsStack<T>(
 ): Promise<T> {
   const { write } = values.endpoints;
   const primary = values.nodes.find(({ host }) => host === write.host);
-  const others = values.nodes.filter((node) => node !== primary);
+  // Other clusters' servers are other databases.
+  const others = values.nodes.filter(
+    (node) => node !== primary && (node.cluster ?? null) === (primary?.cluster ?? null),
+  );
   const stackFacts = (server: string | null): StackFacts => ({
     name: stack,
     target: "aws",

@@ -6,6 +6,8 @@ import type { CostLine } from "./cost.ts";
 
 export interface AwsNodeOutput {
   readonly name: string;
+  /** Of a sharded stack, beside the first: `global`, `shard1`, …; null (or absent from earlier outputs): the first. */
+  readonly cluster?: string | null;
   /** What it was at first. */
   readonly role: string;
   readonly host: string;
@@ -27,6 +29,13 @@ export interface AwsEndpoints {
   readonly cache: Endpoint | null;
 }
 
+/** Shards: the first, shard 0, is the stack's own endpoints. */
+export interface AwsShardingOutput {
+  readonly shards: number;
+  readonly buckets: number;
+  readonly others: readonly (Pick<AwsEndpoints, "write" | "read"> & { readonly name: string })[];
+}
+
 /** Plain values of a stack's outputs. */
 export interface AwsStackValues {
   readonly stage: StageNumber;
@@ -34,7 +43,10 @@ export interface AwsStackValues {
   readonly region: string;
   readonly postgresVersion: number;
   readonly nodes: readonly AwsNodeOutput[];
+  /** Of the first cluster. */
   readonly endpoints: AwsEndpoints;
+  /** Null below stage 4, or absent from outputs of earlier versions. */
+  readonly sharding?: AwsShardingOutput | null;
   /** Where `up` puts the pool's image, with its tag; null where none of ours is needed. */
   readonly poolImage: string | null;
   /** The name of the server through which people reach the database; null where there is none. */

@@ -1,4 +1,5 @@
 /** What a stage consists of on AWS, as plain data: no Pulumi in it. */
+import { GLOBAL_CLUSTER, shardCluster } from "../../components/docker/shardRoutes.ts";
 import { UserError } from "../../tuning/errors.ts";
 import type { Hardware } from "../../tuning/hardware.ts";
 import { checkPools, poolSizeThatFits } from "../../tuning/pools.ts";
@@ -7,6 +8,7 @@ import { type RdsParameter, renderRdsParameters } from "../../tuning/rds.ts";
 import type { Settings } from "../../tuning/setting.ts";
 import type { StackConfig } from "../config.ts";
 import { GUIDE, type StageNumber } from "../guide.ts";
+import { globalSettings, shardSettings } from "../shardSettings.ts";
 import { SLOW_MS } from "./alarms.ts";
 import { type CacheNode, chooseCacheNode } from "./cacheNodes.ts";
 import { type ServerClass, chooseClass, classNamed } from "./classes.ts";
@@ -15,6 +17,8 @@ import { checkStorage } from "./config.ts";
 /** One RDS instance. Its name says where it is, never its role: a promotion renames nothing. */
 export interface AwsNode {
   readonly name: string;
+  /** `global`, `shard1`, …: the cluster that it belongs to; null: the first, or only one. */
+  readonly cluster: string | null;
   readonly role: "primary" | "replica";
   /** Index of its availability zone. */
   readonly zone: number;
@@ -51,6 +55,8 @@ export interface AwsPool {
   readonly maxClientConnections: number;
   readonly poolSize: number;
   readonly reserveSize: number;
+  /** Server connections of each task to the router database, at stage 4. */
+  readonly routerPoolSize: number;
 }
 
 /** RDS Proxy: a pool in front of the primary, run by AWS. */
@@ -65,7 +71,10 @@ export interface AwsProxy {
 export interface AwsPlan {
   readonly stage: StageNumber;
   readonly target: "aws";
+  /** Those of the first cluster, its primary first; then, at stage 4, those of each other cluster. */
   readonly nodes: readonly AwsNode[];
+  /** Stage 4's. */
+  readonly sharding: { readonly shards: number; readonly buckets: number } | undefined;
   readonly pool: AwsPool | AwsProxy | undefined;
   readonly cache: AwsCache | undefined;
   readonly accessHost: boolean;
@@ -83,6 +92,9 @@ const LEAST_TASKS = 2;
 const RESERVE_SIZE = 5;
 /** Connections beside the pools: LISTEN, schema changes, monitoring, the next move. */
 const DIRECT_CONNECTIONS = 20;
+const ROUTER_POOL_SIZE = 10;
+/** Names and global tables are small; from 400 GiB on gp3 has its larger baseline. It grows by itself. */
+const GLOBAL_STORAGE_GIB = 400;
 
 /** The stage's pools: all tasks that there may be, together, fit on the primary. */
 function planPool(
@@ -93,6 +105,13 @@ function planPool(
 ): AwsPool | AwsProxy | undefined {
   const figures = GUIDE[config.stage].pool?.value;
   if (!figures) return undefined;
+  const sharded = config.stage === 4;
+  if (config.aws.pooler === "rds-proxy" && sharded) {
+    throw new UserError(
+      "RDS Proxy serves one primary; shards have several",
+      "use PgBouncer: ./cgraph-db config set pooler pgbouncer",
+    );
+  }
   if (config.aws.pooler === "rds-proxy") {
     notes.push("RDS Proxy serves the primary only: reads go to the replicas directly");
     const free = Math.floor((100 * (maxConnections - DIRECT_CONNECTIONS)) / maxConnections);
@@ -100,17 +119,20 @@ function planPool(
   }
   const tasks = Math.max(LEAST_TASKS, config.poolers ?? figures.instances);
   const maxTasks = tasks * 2;
+  const routerPoolSize = sharded ? ROUTER_POOL_SIZE : 0;
+  // Each connection to the router database, to write or to read, opens one to every shard that it asks.
+  const direct = DIRECT_CONNECTIONS + 2 * maxTasks * routerPoolSize;
   const fitting = poolSizeThatFits({
     pools: maxTasks,
     reserveSize: RESERVE_SIZE,
-    directConnections: DIRECT_CONNECTIONS,
+    directConnections: direct,
     maxConnections,
   });
   const poolSize = config.poolSize ?? Math.min(figures.defaultPoolSize, fitting);
   checkPools(
     [
       { name: `${maxTasks} tasks' writes`, connections: maxTasks * (poolSize + RESERVE_SIZE) },
-      { name: "direct", connections: DIRECT_CONNECTIONS },
+      { name: sharded ? "direct, and the router database's" : "direct", connections: direct },
     ],
     maxConnections,
   );
@@ -129,6 +151,7 @@ function planPool(
     maxClientConnections: figures.maxClientConnections,
     poolSize,
     reserveSize: RESERVE_SIZE,
+    routerPoolSize,
   };
 }
 
@@ -160,30 +183,43 @@ export function planAws(config: StackConfig): AwsPlan {
   }
   checkStorage(storageGiB, aws.storageIops, aws.storageThroughputMiBs);
   const hardware: Hardware = { ...serverClass, diskGiB: storageGiB, storage: { kind: "ssd" } };
-  const settings = tunePostgres({
-    hardware,
-    // Any server may be a replica tomorrow.
-    role: config.stage > 1 ? "replica" : "primary",
-    postgresMajor: config.postgresVersion,
-    maxConnections: config.maxConnections ?? figures.maxConnections.value,
-    ...(config.stage > 1 ? { cronDatabase: "cgraph_production" } : {}),
-    // What the guide calls slow for the 99th percentile is counted from the log (alarms.ts), so it must be there.
-    overrides: { log_min_duration_statement: `${SLOW_MS}ms`, ...config.settings },
-  });
-  const parameters = renderRdsParameters(settings, Object.keys(config.settings));
-  const nodes = Array.from({ length: 1 + replicas }, (_, index): AwsNode => ({
-    name: `pg${index}`,
-    role: index === 0 ? "primary" : "replica",
-    zone: index % ZONES,
-    class: serverClass,
-    multiAz: index === 0 && aws.multiAz,
-    storageGiB,
-    maxStorageGiB: Math.min(65_536, storageGiB * 4),
-    storageIops: aws.storageIops,
-    storageThroughputMiBs: aws.storageThroughputMiBs,
-    settings,
-    parameters,
-  }));
+  const tuned = (overrides: Readonly<Record<string, string>>): Settings =>
+    tunePostgres({
+      hardware,
+      // Any server may be a replica tomorrow.
+      role: config.stage > 1 ? "replica" : "primary",
+      postgresMajor: config.postgresVersion,
+      maxConnections: config.maxConnections ?? figures.maxConnections.value,
+      ...(config.stage > 1 ? { cronDatabase: "cgraph_production" } : {}),
+      // What the guide calls slow for the 99th percentile is counted from the log (alarms.ts), so it must be there.
+      overrides: { log_min_duration_statement: `${SLOW_MS}ms`, ...overrides, ...config.settings },
+    });
+  const { shards, buckets } = config.sharding;
+  const sharded = config.stage === 4;
+  const settings = tuned(sharded ? shardSettings(shards, serverClass.cpus) : {});
+  const servers = (cluster: string | null, its: Settings, itsGiB = storageGiB): AwsNode[] =>
+    Array.from({ length: 1 + replicas }, (_, index): AwsNode => ({
+      name: cluster === null ? `pg${index}` : `${cluster}-pg${index}`,
+      cluster,
+      role: index === 0 ? "primary" : "replica",
+      zone: index % ZONES,
+      class: serverClass,
+      multiAz: index === 0 && aws.multiAz,
+      storageGiB: itsGiB,
+      maxStorageGiB: Math.min(65_536, storageGiB * 4),
+      storageIops: aws.storageIops,
+      storageThroughputMiBs: aws.storageThroughputMiBs,
+      settings: its,
+      parameters: renderRdsParameters(its, Object.keys(config.settings)),
+    }));
+  const others = Array.from({ length: shards - 1 }, (_, index) => shardCluster(index + 1));
+  const nodes = sharded
+    ? [
+        ...servers(null, settings),
+        ...servers(GLOBAL_CLUSTER, tuned(globalSettings(shards, replicas)), Math.min(storageGiB, GLOBAL_STORAGE_GIB)),
+        ...others.flatMap((name) => servers(name, settings)),
+      ]
+    : servers(null, settings);
   const notes: string[] = [];
   const pool = planPool(config, serverClass, Number(settings["max_connections"]?.value), notes);
   const bigger = serverClass.cpus > wanted.cpus || serverClass.memoryMiB > wanted.memoryMiB;
@@ -196,6 +232,7 @@ export function planAws(config: StackConfig): AwsPlan {
     stage: config.stage,
     target: "aws",
     nodes,
+    sharding: sharded ? { shards, buckets } : undefined,
     pool,
     cache: figures.cache.value
       ? {

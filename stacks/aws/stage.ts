@@ -13,18 +13,35 @@ import { PrimaryDb } from "../../components/PrimaryDb.ts";
 import { RdsProxy } from "../../components/RdsProxy.ts";
 import { ReadReplicaSet } from "../../components/ReadReplicaSet.ts";
 import { RedisCache } from "../../components/RedisCache.ts";
+import { type RdsShardCluster, ShardSet } from "../../components/ShardSet.ts";
 import { confText } from "../../tuning/setting.ts";
 import type { StackConfig } from "../config.ts";
 import { costOf, totalCost } from "./cost.ts";
-import type { AwsNodeOutput, AwsStackOutputs } from "./outputs.ts";
+import type { AwsNodeOutput, AwsStackOutputs, AwsStackValues } from "./outputs.ts";
 import { type AwsNode, type AwsPlan, type AwsPool, type AwsProxy, ZONES } from "./plan.ts";
 import { endpointsOf } from "./services.ts";
 
 const [POSTGRES_PORT, POOL_PORT, CACHE_PORT] = [5432, 6432, 6379];
 
+/** Where the clusters beside the first are. */
+const describeShards = (
+  { shards, buckets }: NonNullable<AwsPlan["sharding"]>,
+  clusters: readonly RdsShardCluster[],
+): pulumi.Output<NonNullable<AwsStackValues["sharding"]>> =>
+  pulumi.all(clusters.map(({ servers }) => pulumi.all(servers.map(({ address }) => address)))).apply((addresses) => ({
+    shards,
+    buckets,
+    others: addresses.map(([write = "", ...read], index) => ({
+      name: clusters[index]?.name ?? "",
+      write: { host: write, port: POSTGRES_PORT },
+      read: read.map((host) => ({ host, port: POSTGRES_PORT })),
+    })),
+  }));
+
 function describeNode(node: AwsNode, server: RdsServer): pulumi.Output<AwsNodeOutput> {
   return pulumi.all([server.identifier, server.address]).apply(([identifier, host]) => ({
     name: node.name,
+    cluster: node.cluster,
     role: node.role,
     host,
     port: 5432,
@@ -36,9 +53,15 @@ function describeNode(node: AwsNode, server: RdsServer): pulumi.Output<AwsNodeOu
   }));
 }
 
-/** Stages 1 to 3 on AWS: they differ in how many servers there are, and whether there are a pool and a cache. */
+/** Clusters of a plan beside the first, in its order. */
+export const otherClusters = ({ nodes }: AwsPlan): { readonly name: string; readonly nodes: readonly AwsNode[] }[] =>
+  [...new Set(nodes.map(({ cluster }) => cluster))]
+    .filter((cluster) => cluster !== null)
+    .map((name) => ({ name, nodes: nodes.filter(({ cluster }) => cluster === name) }));
+
+/** Stages 1 to 4 on AWS: they differ in how many servers and clusters there are, and whether there are a pool and a cache. */
 export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): AwsStackOutputs {
-  const [first, ...others] = plan.nodes;
+  const [first, ...others] = plan.nodes.filter(({ cluster }) => cluster === null);
   if (!first) throw new Error(`stage ${plan.stage} has no server`);
   const { aws, postgresVersion } = config;
   const credentials = new Credentials("credentials", {
@@ -66,16 +89,29 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
     inRegion,
   );
   const replicas = new ReadReplicaSet("replicas", { ...common, source: primary.server, nodes: others }, inRegion);
-  const servers = [primary.server, ...replicas.servers];
+  const firstServers = [primary.server, ...replicas.servers];
+  const clusters = plan.sharding
+    ? new ShardSet(
+        "shards",
+        {
+          ...{ ...common, administratorPassword, backupRetentionDays: config.backups.retentionDays },
+          clusters: otherClusters(plan),
+        },
+        inRegion,
+      ).clusters
+    : [];
+  const servers = [...firstServers, ...clusters.flatMap((cluster) => cluster.servers)];
   if (aws.backupCopyRegion !== undefined) {
     backupCopies({
       ...{ site, region: aws.backupCopyRegion, retentionDays: config.backups.retentionDays },
-      primaryArn: primary.server.instance.arn,
+      primaryArns: [primary.server, ...clusters.flatMap((cluster) => cluster.servers.slice(0, 1))].map(
+        ({ instance }) => instance.arn,
+      ),
     });
   }
   site.network.serviceEndpoints(aws.region, endpointsOf(plan));
   if (plan.accessHost) accessHost(site);
-  const pool = plan.pool ? makePool(plan.pool, { site, credentials, servers }) : undefined;
+  const pool = plan.pool ? makePool(plan.pool, { site, credentials, servers: firstServers, clusters }) : undefined;
   const cache =
     plan.cache && newest?.cache
       ? new RedisCache(
@@ -108,6 +144,7 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
         pool: pool && poolHost !== undefined ? { kind: pool.kind, host: poolHost, port: pool.port } : null,
         cache: cacheHost === undefined ? null : { host: cacheHost, port: CACHE_PORT },
       })),
+    sharding: plan.sharding ? describeShards(plan.sharding, clusters) : null,
     poolImage: pool?.ownImage ?? null,
     accessHost: plan.accessHost ? accessHostName(stack) : null,
     clientSecurityGroup: site.network.clientGroupId,
@@ -133,10 +170,12 @@ interface MadePool {
 interface PoolNeeds {
   readonly site: AwsSite;
   readonly credentials: Credentials;
+  /** The first cluster's. */
   readonly servers: readonly RdsServer[];
+  readonly clusters: readonly RdsShardCluster[];
 }
 
-function makePool(pool: AwsPool | AwsProxy, { site, credentials, servers }: PoolNeeds): MadePool {
+function makePool(pool: AwsPool | AwsProxy, { site, credentials, servers, clusters }: PoolNeeds): MadePool {
   const inRegion = { providers: [site.provider] };
   const [primary, ...replicas] = servers;
   if (!primary) throw new Error("a pool without a server");
@@ -147,7 +186,7 @@ function makePool(pool: AwsPool | AwsProxy, { site, credentials, servers }: Pool
   const ownImage = pool.image === undefined ? imageRepository(site).image : undefined;
   const made = new PgBouncerPool(
     "pool",
-    { target: "aws", site, pool, image: ownImage ?? pool.image ?? "", credentials, primary, replicas },
+    { target: "aws", site, pool, image: ownImage ?? pool.image ?? "", credentials, primary, replicas, clusters },
     inRegion,
   );
   return { kind: pool.kind, address: made.pool.address, port: POOL_PORT, ownImage };

@@ -29,28 +29,33 @@ const RDS = "aws:rds/instance:Instance";
 
 /** The real plugin plans; only what would call AWS is answered by the stand-in. One stack moves from stage to stage. */
 let offline: OfflineStack;
-let finished: () => void;
-let closed: Promise<unknown>;
+let close: () => Promise<void>;
 
-beforeAll(async () => {
+async function open(name: string): Promise<void> {
+  let finished = (): void => undefined;
   const done = new Promise<void>((resolve) => (finished = resolve));
+  let closed: Promise<unknown> = Promise.resolve();
   await new Promise<void>((opened, failed) => {
-    closed = withOfflineStack("test-aws", async (made) => {
+    closed = withOfflineStack(name, async (made) => {
       offline = made;
       opened();
       await done;
     });
     closed.catch(failed);
   });
-});
-afterAll(async () => {
-  finished();
-  await closed;
-});
+  close = async () => {
+    finished();
+    await closed;
+  };
+}
+
+beforeAll(() => open("test-aws"));
+afterAll(() => close());
 
 const configure = (values: Record<string, string>): Promise<void> => offline.configure({ target: "aws", ...values });
 
-async function plan(): Promise<{ changes: Change[]; warnings: string[] }> {
+/** `refused`: whether it is a plan that Pulumi itself refuses, since protected resources would go. */
+async function plan(refused = false): Promise<{ changes: Change[]; warnings: string[] }> {
   const changes: Change[] = [];
   const warnings: string[] = [];
   const onEvent = (event: EngineEvent): void => {
@@ -59,7 +64,8 @@ async function plan(): Promise<{ changes: Change[]; warnings: string[] }> {
     const { severity, message } = event.diagnosticEvent ?? {};
     if (message !== undefined && (severity === "warning" || severity === "error")) warnings.push(message);
   };
-  await offline.stack.preview({ onEvent });
+  const planned = offline.stack.preview({ onEvent });
+  await (refused ? planned.catch(() => undefined) : planned);
   return { changes, warnings };
 }
 
@@ -78,7 +84,8 @@ const inputsOf = (all: readonly Resource[], type: string, name: string): Readonl
   return found.inputs;
 };
 
-describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
+/** What holds of every stage: planned without an error, made, and as its plan says. */
+const asPlanned = (stage: number): void => {
   let before: Change[];
   let all: Resource[];
 
@@ -107,7 +114,7 @@ describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
         .filter(({ type }) => type === RDS)
         .map(({ name }) => name)
         .sort(),
-    ).toEqual(nodes.map(({ name }) => name));
+    ).toEqual(nodes.map(({ name }) => name).sort());
     const primary = inputsOf(all, RDS, "pg0");
     expect(primary).toMatchObject({
       instanceClass: nodes[0]?.class.name,
@@ -128,9 +135,20 @@ describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
     // Below 400 GiB gp3 takes no numbers of its own; above, its baseline is enough.
     expect(primary["iops"]).toBeUndefined();
     expect(primary["storageThroughput"]).toBeUndefined();
-    for (const { name } of nodes.slice(1)) {
+    // Four shards of two servers, and the global database's: each primary is made alike, each replica follows its own.
+    expect(nodes.filter(({ role }) => role === "primary")).toHaveLength(stage === 4 ? 5 : 1);
+    for (const { name, cluster } of nodes.filter(({ role }) => role === "primary")) {
+      expect(inputsOf(all, RDS, name), name).toMatchObject({
+        dbName: "cgraph_production",
+        multiAz: stage > 1,
+        finalSnapshotIdentifier: `cgraph-${offline.stack.name}-${cluster === null ? "" : `${cluster}-`}pg0-final`,
+      });
+    }
+    for (const { name, cluster } of nodes.filter(({ role }) => role === "replica")) {
       const replica = inputsOf(all, RDS, name);
-      expect(replica["replicateSourceDb"], name).toBe("cgraph-test-aws-pg0");
+      expect(replica["replicateSourceDb"], name).toBe(
+        `cgraph-${offline.stack.name}-${cluster === null ? "" : `${cluster}-`}pg0`,
+      );
       for (const key of ["username", "password", "dbName", "allocatedStorage", "backupRetentionPeriod"]) {
         expect(replica[key], `${name} ${key}`).toBeUndefined();
       }
@@ -206,7 +224,9 @@ describe.each([1, 2, 3])("stage %i on AWS", (stage) => {
     for (const { inputs } of alarms) expect((inputs["alarmActions"] as string[])[0]).toMatch(/^arn:aws:/);
     expect(costOf(planned).find(({ part }) => part === "monitoring")?.what).toContain(`${alarms.length} alarms`);
   });
-});
+};
+
+describe.each([1, 2, 3])("stage %i on AWS", asPlanned);
 
 describe("RDS Proxy as the pool", () => {
   it("takes PgBouncer's place, touches no data, and says that the address changes", async () => {
@@ -239,18 +259,43 @@ describe("what the real plugin says of a change", () => {
         : one,
     );
     await offline.stack.importStack({ ...exported, deployment: { ...deployment, resources: unencrypted } });
-    const changes: Change[] = [];
-    await offline.stack
-      .preview({
-        onEvent: (event) => {
-          const change = changeOf(event);
-          if (change) changes.push(change);
-        },
-      })
-      .catch(() => undefined);
+    const { changes } = await plan(true);
     expect(changes.find(({ urn }) => urn.endsWith("::pg0"))?.op).toBe("replace");
     expect(verdictOf(changes)).toBe("unsafe");
     await offline.stack.importStack(exported);
+  });
+});
+
+describe("stage 4 after stage 3, on AWS", () => {
+  // Stage 3 with as many replicas as each shard has: of three, two would go, and those have to be named.
+  beforeAll(async () => {
+    await close();
+    await open("test-shards");
+    await configure({ stage: "3", replicas: "1" });
+    await offline.stack.up();
+  }, 300_000);
+
+  asPlanned(4);
+});
+
+describe("shards on AWS", () => {
+  it("have pools of their own; the application's lead to the router database", async () => {
+    const all = await resources(offline.stack);
+    const secret = inputsOf(all, "aws:secretsmanager/secretVersion:SecretVersion", "pool")["secretString"];
+    // The stand-in stores secrets as they are.
+    const text = typeof secret === "string" ? secret : JSON.stringify(secret);
+    for (const pool of ["cgraph_global", "cgraph_shard0", "cgraph_shard3_ro"])
+      expect(text).toContain(`${pool} = host=`);
+    expect(text).toMatch(/cgraph_production = host=[^ ]*global-pg0[^ ]* port=5432 dbname=cgraph_router pool_size=10/);
+  });
+
+  it("may be undone only by somebody who lets their data go", async () => {
+    await configure({ stage: "3" });
+    const { changes } = await plan(true);
+    expect(verdictOf(changes)).toBe("unsafe");
+    await configure({ stage: "4", pooler: "rds-proxy" });
+    await expect(plan()).rejects.toThrow("RDS Proxy serves one primary");
+    await configure({ stage: "4", pooler: "pgbouncer" });
   });
 });
 

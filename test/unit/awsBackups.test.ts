@@ -42,7 +42,7 @@ beforeAll(async () => {
     const kept = { protect: true, retainOnDelete: true };
     backupCopies({
       site: { stack: "unit", provider, keyArn: pulumi.output("arn:site-key"), kept },
-      ...{ region: "eu-west-1", primaryArn: "arn:pg0", retentionDays: 7 },
+      ...{ region: "eu-west-1", primaryArns: ["arn:pg0"], retentionDays: 7 },
     });
     return Promise.resolve({});
   });
