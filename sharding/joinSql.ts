@@ -40,10 +40,19 @@ export const enterUsersSql = (batch: number): string => `WITH batch AS MATERIALI
   entered AS (INSERT INTO public.user_directory (user_id, ${NAMES}) SELECT * FROM batch ON CONFLICT (user_id) DO NOTHING)
   SELECT max(id::text) AS last FROM batch`;
 
+/** Whether the triggers keep the directory: one row, `followed`. */
+export const isFollowedSql = `SELECT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'sharding_directory'
+  AND tgrelid = 'public.users'::regclass) AND to_regclass('public.user_directory') IS NOT NULL AS followed`;
+
 /** How many users the directory has not, has under other names, or has without their being there: one row, `wrong`. */
 export const directoryDiffersSql = `SELECT count(*)::int AS wrong FROM public.users u
   FULL JOIN public.user_directory d ON d.user_id = u.id
   WHERE (u.username, u.email, u.wallet_address) IS DISTINCT FROM (d.username, d.email, d.wallet_address)`;
+
+/** Enters users whom the directory lacks; to be run in the router database, which sees both. */
+export const enterMissingSql = `INSERT INTO public.user_directory (user_id, ${NAMES}, confirmed)
+  SELECT id, ${NAMES}, true FROM public.users u
+  WHERE NOT EXISTS (SELECT FROM public.user_directory d WHERE d.user_id = u.id) ON CONFLICT DO NOTHING`;
 
 /** The publication, in place of an earlier one, and what the subscriber may read for its first copy. */
 export function joinPublicationSql(role: string, tables: readonly TablePlacement[] = TABLES): string {

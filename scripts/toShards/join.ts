@@ -10,6 +10,7 @@ import {
   emptyGlobalSql,
   enterUsersSql,
   followUsersSql,
+  isFollowedSql,
   joinPublicationSql,
   joinSlotSql,
   joinSubscriptionSql,
@@ -63,6 +64,14 @@ export async function isJoined(places: JoinPlaces, began: JoinLife | undefined):
   const now = await lifeNow(places);
   return now.first === began.first && now.global === began.global && (await subscribed(places));
 }
+
+/** Whether the directory has been kept all along: an interrupted try may have let go of it, and users have come since. */
+const isKept = ({ first }: JoinPlaces): Promise<boolean> =>
+  first.owner(async (client) => {
+    const { rows } = await client.query<{ followed: boolean }>(isFollowedSql);
+    if (rows[0]?.followed !== true) return false;
+    return (await client.query<{ wrong: number }>(directoryDiffersSql)).rows[0]?.wrong === 0;
+  });
 
 /** Enters all users in the directory, and has triggers keep it. */
 async function makeDirectory({ first }: JoinPlaces, detail: Detail): Promise<void> {
@@ -140,7 +149,7 @@ async function passMark(first: Client, global: Client, withinMs: number): Promis
 
 /** Copies, and leaves the stream running. Goes on where `began` still holds, begins anew otherwise. */
 export async function join(places: JoinPlaces, began: JoinLife | undefined, detail: Detail): Promise<JoinLife> {
-  if (began && (await isJoined(places, began))) return began;
+  if (began && (await isJoined(places, began)) && (await isKept(places))) return began;
   await unjoin(places);
   await patiently(() => places.globalSuperuser(emptyGlobalSql()));
   await makeDirectory(places, detail);

@@ -7,7 +7,7 @@ import { MESSAGES, oldName } from "../../migration/partitions/sql.ts";
 import { type TableFacts, FACTS_SQL, checkTables } from "../../sharding/checkTables.ts";
 import { firstAssignment } from "../../sharding/shardMap.ts";
 import { GLOBAL_PUBLICATION, globalTriggersSql } from "../../sharding/shardSql.ts";
-import { followUsersSql, unfollowUsersSql } from "../../sharding/joinSql.ts";
+import { enterMissingSql, followUsersSql, unfollowUsersSql } from "../../sharding/joinSql.ts";
 import { TABLES, globalTables } from "../../sharding/tables.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
@@ -254,8 +254,9 @@ export function toShardsWorks(context: MoveContext, recall: (step: string) => Fa
         const places = joinPlaces(context, values);
         let heldMs = Number(before["heldMs"] ?? 0);
         if ((await frontOf(values)) === "router") {
-          // An interrupted try: whoever is not led there yet is.
+          // An interrupted try: whoever is not led there yet is, and who came meanwhile gets an entry in the directory.
           await leadPools(values, config, "router", () => Promise.resolve(true));
+          await placesOf(context.name, values).router((client) => client.query(enterMissingSql));
         } else {
           // A server that was replaced meanwhile may lack what had arrived: then once more.
           const life = await join(places, recall("global")["life"] as JoinLife | undefined, (text) =>

@@ -19,6 +19,7 @@ import {
 } from "../../scripts/toShards/join.ts";
 import { DEFAULT_BUCKETS } from "../../sharding/placement.ts";
 import { readOwned } from "../../sharding/publish.ts";
+import { unfollowUsersSql } from "../../sharding/joinSql.ts";
 import { globalTriggersSql } from "../../sharding/shardSql.ts";
 import { BrokenOff, breakingAt } from "../support/breakingOff.ts";
 import { freePort } from "../support/cli.ts";
@@ -175,6 +176,14 @@ describe("the global database", () => {
       `${names} (SELECT user_id AS id, username, email FROM user_directory) d`,
     );
     expect(there).toEqual(here);
+  });
+
+  it("begins anew where nobody kept the directory for a while", async () => {
+    await owner((client) => client.query(unfollowUsersSql));
+    await server.query(WHOLE, "INSERT INTO users (username, email) VALUES ('unseen', 'unseen@example.org')");
+    life = await join(places, life, quiet);
+    const who = "SELECT username FROM user_directory WHERE email = 'unseen@example.org'";
+    expect(await server.query(GLOBAL, who)).toEqual([{ username: "unseen" }]);
   });
 
   it("is noticed where it lacks something", async () => {
