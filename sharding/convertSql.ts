@@ -91,13 +91,16 @@ export function deleteOrphansSql({ table, definition }: KeptForeignKey): string 
   return `DELETE FROM ${table} c WHERE NOT EXISTS (SELECT FROM ${target} p WHERE ${pairs.join(" AND ")})`;
 }
 
-/** Removes what a shard has beside the tables of one whole database; the keys are made again first. */
-export const dropShardingSql = (tables: readonly TablePlacement[] = TABLES): string[] => [
-  ...tables.map(({ name }) =>
-    ["sharding_insert", "sharding_change", "sharding_key", "sharding_global"]
-      .map((trigger) => `DROP TRIGGER IF EXISTS ${trigger} ON public.${name}`)
-      .join("; "),
-  ),
+/**
+ * For each table that has triggers of a shard what drops them: one row, `drops`. Only for those: to drop what is not there
+ * would lock the table as well.
+ */
+export const shardTriggersSql = `SELECT string_agg(format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass), '; ') AS drops
+  FROM pg_trigger WHERE tgparentid = 0 AND tgname IN ('sharding_insert', 'sharding_change', 'sharding_key', 'sharding_global')
+  GROUP BY tgrelid`;
+
+/** Removes what a shard has beside tables; when its triggers are gone. */
+export const dropShardingSql: readonly string[] = [
   "DROP SCHEMA IF EXISTS sharding CASCADE",
   "DROP FUNCTION IF EXISTS public.uuidv7()",
 ];

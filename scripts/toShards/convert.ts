@@ -12,6 +12,7 @@ import {
   nextKeyIndexSql,
   nextKeyName,
   primaryKeySql,
+  shardTriggersSql,
   swapKeySql,
 } from "../../sharding/convertSql.ts";
 import { readOwned, setOwned } from "../../sharding/publish.ts";
@@ -119,6 +120,8 @@ async function restoreForeignKey(client: Client, key: KeptForeignKey, detail: De
 export async function revert(client: Client, kept: Kept, detail: Detail): Promise<void> {
   await client.query("SET statement_timeout = 0");
   for (const { table, columns } of kept.primaryKeys) await changeKey(client, table, columns, detail);
-  for (const sql of dropShardingSql()) await patiently(client, sql);
+  const { rows: triggers } = await client.query<{ drops: string }>(shardTriggersSql);
+  for (const { drops } of triggers) await patiently(client, drops);
+  for (const sql of dropShardingSql) await patiently(client, sql);
   for (const key of kept.foreignKeys) await restoreForeignKey(client, key, detail);
 }
