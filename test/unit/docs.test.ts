@@ -41,13 +41,13 @@ describe("docs/aws.md", () => {
         .split("\n")
         .find((line) => line.startsWith(`| ${title}`)) ?? "",
     ).slice(1);
-  const plans = ["1", "2", "3"].map((stage) =>
+  const plans = ["1", "2", "3", "4"].map((stage) =>
     planAws(readConfig((key) => ({ target: "aws", stage })[key as "target"])),
   );
   it("has the plans' classes, alarms and costs", () => {
     expect(row("alarms")).toEqual(plans.map((plan) => String(alarmCount(plan))));
     expect(row("a month")).toEqual(plans.map((plan) => `$${totalCost(costOf(plan)).toFixed(0)}`));
-    row("pg0").forEach((text, index) => {
+    row("primaries").forEach((text, index) => {
       const node = plans[index]?.nodes[0];
       expect(text).toContain(node?.class.name);
       expect(text).toContain(`${node?.storageGiB} GiB`);
