@@ -72,6 +72,7 @@ export class Router extends pulumi.ComponentResource {
     this.containerId = container.id;
     this.registerOutputs({ containerName: this.containerName });
   }
+
   #haproxy(
     name: string,
     site: DockerSite,

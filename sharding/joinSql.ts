@@ -70,13 +70,6 @@ export const joinSubscriptionSql = (conninfo: string): string =>
   `CREATE SUBSCRIPTION ${JOIN} CONNECTION ${literal(conninfo)} PUBLICATION ${JOIN}
    WITH (create_slot = false, slot_name = '${JOIN}', copy_data = true)`;
 
-/** Statements to be run one by one, where there is one. */
-export const dropJoinSubscriptionSql: readonly string[] = [
-  `ALTER SUBSCRIPTION ${JOIN} DISABLE`,
-  `ALTER SUBSCRIPTION ${JOIN} SET (slot_name = NONE)`,
-  `DROP SUBSCRIPTION ${JOIN}`,
-];
-
 const CLEARING = "cgraph_join_clearing";
 /**
  * Empties what the global database has got; in one session of the superuser. Row by row, since shards that follow it

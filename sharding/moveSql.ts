@@ -77,10 +77,10 @@ export const subscriptionSql = (stream: Stream, conninfo: string): string =>
    WITH (create_slot = false, slot_name = '${streamName(stream)}', origin = none, copy_data = ${stream.direction === "forward"})`;
 
 /** Removes a subscription whose slot may be gone or not; the slot is dropped where it is. Statements to be run one by one. */
-export const dropSubscriptionSql = (stream: Stream): string[] => [
-  `ALTER SUBSCRIPTION ${streamName(stream)} DISABLE`,
-  `ALTER SUBSCRIPTION ${streamName(stream)} SET (slot_name = NONE)`,
-  `DROP SUBSCRIPTION ${streamName(stream)}`,
+export const dropSubscriptionSql = (name: string): string[] => [
+  `ALTER SUBSCRIPTION ${name} DISABLE`,
+  `ALTER SUBSCRIPTION ${name} SET (slot_name = NONE)`,
+  `DROP SUBSCRIPTION ${name}`,
 ];
 
 /** Forgets a stream's marks; to be run at both ends when it is gone. */

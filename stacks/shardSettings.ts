@@ -1,5 +1,8 @@
 /** Settings that servers of a sharded stack have beside those of their size. Pure. */
 
+/** Server connections of each pool to the router database: each holds one to every shard that it has asked. */
+export const ROUTER_POOL_SIZE = 10;
+
 /** Shards up to which another one needs no restart of the servers that are there. */
 const SHARDS_AT_EASE = 16;
 

@@ -8,7 +8,7 @@ import { type Role, tunePostgres } from "../tuning/postgresql.ts";
 import type { Settings } from "../tuning/setting.ts";
 import type { StackConfig, Target } from "./config.ts";
 import { GUIDE, type ServerSize, type StageNumber } from "./guide.ts";
-import { globalSettings, shardSettings } from "./shardSettings.ts";
+import { ROUTER_POOL_SIZE, globalSettings, shardSettings } from "./shardSettings.ts";
 
 /** The machine that local containers run on. */
 export interface DockerHost {
@@ -81,8 +81,6 @@ const LEAST_CLUSTER_CONNECTIONS = 25;
 /** Connections beside the pools: LISTEN, schema changes, monitoring, backups, the next move. */
 const DIRECT_CONNECTIONS = 20;
 const RESERVE_SIZE = 5;
-/** Each holds a connection to every shard that it has asked. */
-const ROUTER_POOL_SIZE = 10;
 
 /**
  * Scales servers down to what a Docker host has: CPUs to its cores (limits may overlap), memory in proportion so that

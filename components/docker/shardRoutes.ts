@@ -8,6 +8,11 @@ export const GLOBAL_CLUSTER = "global";
 export const shardCluster = (shard: number): string => `shard${shard}`;
 /** The first cluster, under the name that it has among the others. */
 export const FIRST_CLUSTER = shardCluster(0);
+/** The clusters beside the first of a stack with so many shards. */
+export const clustersBesideFirst = (shards: number): string[] => [
+  GLOBAL_CLUSTER,
+  ...Array.from({ length: shards - 1 }, (_, index) => shardCluster(index + 1)),
+];
 /** The number of a cluster that is a shard's. */
 export const shardNumber = (cluster: string): number => Number(cluster.slice("shard".length));
 

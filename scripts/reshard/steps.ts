@@ -2,6 +2,7 @@
 import { GLOBAL_CLUSTER, clusterScope, shardCluster } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, ROUTER_DATABASE } from "../../components/roles.ts";
 import { CLEARED } from "../../migration/reshard.ts";
+import { dropSubscriptionSql } from "../../sharding/moveSql.ts";
 import { readMap } from "../../sharding/publish.ts";
 import { shardServer } from "../../sharding/routerSql.ts";
 import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
@@ -58,12 +59,7 @@ async function removeShards(context: MoveContext, from: number, to: number): Pro
     if (!names.includes(name)) continue;
     const made = await superuserScript(view, DATABASE, "SELECT count(*) FROM pg_subscription;");
     if (made === "0") continue;
-    await superuserScript(
-      view,
-      DATABASE,
-      `ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} DISABLE; ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} SET (slot_name = NONE);
-       DROP SUBSCRIPTION ${GLOBAL_PUBLICATION};`,
-    );
+    await superuserScript(view, DATABASE, `${dropSubscriptionSql(GLOBAL_PUBLICATION).join(";\n")};`);
   }
   const global = clusterViews(values).find(({ name }) => name === GLOBAL_CLUSTER);
   if (global) {

@@ -89,7 +89,7 @@ export async function removeStream(places: Places, stream: Stream): Promise<void
       return rows.map(({ oid }) => `pg_${oid}_sync_`);
     }),
   );
-  if (copySlots.length > 0) await patiently(() => subscriber.superuser(dropSubscriptionSql(stream)));
+  if (copySlots.length > 0) await patiently(() => subscriber.superuser(dropSubscriptionSql(streamName(stream))));
   const names = [
     `slot_name = '${streamName(stream)}'`,
     ...copySlots.map((name) => `starts_with(slot_name, '${name}')`),

@@ -6,7 +6,6 @@ import { patiently as untilLocked } from "../../migration/partitions/locks.ts";
 import {
   JOIN,
   directoryDiffersSql,
-  dropJoinSubscriptionSql,
   emptyGlobalSql,
   enterUsersSql,
   followUsersSql,
@@ -18,6 +17,7 @@ import {
   keepDirectorySql,
   unfollowUsersSql,
 } from "../../sharding/joinSql.ts";
+import { dropSubscriptionSql } from "../../sharding/moveSql.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type AsOwner, type ShardPlace, patiently } from "../reshard/places.ts";
 import { awaitMark, lifeOn } from "../reshard/streams.ts";
@@ -100,7 +100,7 @@ async function makeDirectory({ first }: JoinPlaces, detail: Detail): Promise<voi
 /** Removes the stream at both ends, and what only it needs. */
 export async function unjoin(places: JoinPlaces): Promise<void> {
   const { first, globalSuperuser } = places;
-  if (await subscribed(places)) await patiently(() => globalSuperuser(dropJoinSubscriptionSql));
+  if (await subscribed(places)) await patiently(() => globalSuperuser(dropSubscriptionSql(JOIN)));
   await patiently(() =>
     first.superuser([
       `SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active AND slot_name = '${JOIN}'`,

@@ -1,20 +1,21 @@
 /** The steps of a move from one database to shards beside those of every move; migration/toShards.ts says what each means. */
 import type { Client } from "pg";
 import { dockerHost } from "../../components/docker/engine.ts";
-import { GLOBAL_CLUSTER, clusterScope, globalSlot, shardCluster } from "../../components/docker/shardRoutes.ts";
+import { GLOBAL_CLUSTER, clusterScope, clustersBesideFirst, globalSlot } from "../../components/docker/shardRoutes.ts";
 import { DATABASE } from "../../components/roles.ts";
 import { MESSAGES, oldName } from "../../migration/partitions/sql.ts";
 import { type TableFacts, FACTS_SQL, checkTables } from "../../sharding/checkTables.ts";
 import { firstAssignment } from "../../sharding/shardMap.ts";
 import { GLOBAL_PUBLICATION, globalTriggersSql } from "../../sharding/shardSql.ts";
 import { enterMissingSql, followUsersSql, unfollowUsersSql } from "../../sharding/joinSql.ts";
+import { dropSubscriptionSql } from "../../sharding/moveSql.ts";
 import { TABLES, globalTables } from "../../sharding/tables.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { settle } from "../lib/cluster.ts";
-import { clusterViews } from "../lib/clusters.ts";
+import { clusterView } from "../lib/clusters.ts";
 import { drainReplicas } from "../lib/drain.ts";
 import { restartPending } from "../lib/heldRestart.ts";
 import { checkMove } from "../migrate/checks.ts";
@@ -42,21 +43,16 @@ const ARRIVAL_MS = 2000;
 const BESIDE_FIRST = /^(global|shard\d+)-/;
 
 /** The first map of a database that was whole, and the one to which its buckets are to go. */
-export function bucketsOf({ sharding }: StackConfig): BucketsMove {
+function bucketsOf({ sharding }: StackConfig): BucketsMove {
   return {
     before: Array<number>(sharding.buckets).fill(0),
     after: firstAssignment(sharding.buckets, sharding.shards),
   };
 }
 
-const globalOf = (values: StackValues): StackValues => {
-  const view = clusterViews(values).find(({ name }) => name === GLOBAL_CLUSTER);
-  if (!view) throw new Error("the stack has no global database");
-  return view.values;
-};
-
+const globalOf = (values: StackValues): StackValues => clusterView(values, { cluster: GLOBAL_CLUSTER }).values;
 /** The first cluster, as if it were all. */
-const firstOf = (values: StackValues): StackValues => ({ ...values, sharding: null });
+const firstOf = (values: StackValues): StackValues => clusterView(values, {}).values;
 
 function joinPlaces(context: MoveContext, values: StackValues): JoinPlaces {
   const places = placesOf(context.name, values);
@@ -161,12 +157,7 @@ async function unfollowGlobal(first: StackValues): Promise<void> {
     `SELECT count(*) FROM pg_subscription WHERE subname = '${GLOBAL_PUBLICATION}'`,
   );
   if (there === "0") return;
-  await superuserScript(
-    first,
-    DATABASE,
-    `ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} DISABLE; ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} SET (slot_name = NONE);
-     DROP SUBSCRIPTION ${GLOBAL_PUBLICATION};`,
-  );
+  await superuserScript(first, DATABASE, `${dropSubscriptionSql(GLOBAL_PUBLICATION).join(";\n")};`);
 }
 
 /** The work of the steps that only this move has, by name. `recall`: what another step of the leg remembers. */
@@ -204,8 +195,7 @@ export function toShardsWorks(context: MoveContext, recall: (step: string) => Fa
         await settle(values);
         await restartPending(values);
         await discard(context, left);
-        const { shards } = config.sharding;
-        const names = [GLOBAL_CLUSTER, ...Array.from({ length: shards - 1 }, (_, shard) => shardCluster(shard + 1))];
+        const names = clustersBesideFirst(config.sharding.shards);
         const generation = config.dataGenerations.at(-1);
         await forgetClusters(
           values,

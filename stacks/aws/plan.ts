@@ -1,5 +1,5 @@
 /** What a stage consists of on AWS, as plain data: no Pulumi in it. */
-import { GLOBAL_CLUSTER, shardCluster } from "../../components/docker/shardRoutes.ts";
+import { GLOBAL_CLUSTER, clustersBesideFirst } from "../../components/docker/shardRoutes.ts";
 import { UserError } from "../../tuning/errors.ts";
 import type { Hardware } from "../../tuning/hardware.ts";
 import { checkPools, poolSizeThatFits } from "../../tuning/pools.ts";
@@ -8,7 +8,7 @@ import { type RdsParameter, renderRdsParameters } from "../../tuning/rds.ts";
 import type { Settings } from "../../tuning/setting.ts";
 import type { StackConfig } from "../config.ts";
 import { GUIDE, type StageNumber } from "../guide.ts";
-import { globalSettings, shardSettings } from "../shardSettings.ts";
+import { ROUTER_POOL_SIZE, globalSettings, shardSettings } from "../shardSettings.ts";
 import { SLOW_MS } from "./alarms.ts";
 import { type CacheNode, chooseCacheNode } from "./cacheNodes.ts";
 import { type ServerClass, chooseClass, classNamed } from "./classes.ts";
@@ -92,7 +92,6 @@ const LEAST_TASKS = 2;
 const RESERVE_SIZE = 5;
 /** Connections beside the pools: LISTEN, schema changes, monitoring, the next move. */
 const DIRECT_CONNECTIONS = 20;
-const ROUTER_POOL_SIZE = 10;
 /** Names and global tables are small; from 400 GiB on gp3 has its larger baseline. It grows by itself. */
 const GLOBAL_STORAGE_GIB = 400;
 
@@ -212,12 +211,14 @@ export function planAws(config: StackConfig): AwsPlan {
       settings: its,
       parameters: renderRdsParameters(its, Object.keys(config.settings)),
     }));
-  const others = Array.from({ length: shards - 1 }, (_, index) => shardCluster(index + 1));
   const nodes = sharded
     ? [
         ...servers(null, settings),
-        ...servers(GLOBAL_CLUSTER, tuned(globalSettings(shards, replicas)), Math.min(storageGiB, GLOBAL_STORAGE_GIB)),
-        ...others.flatMap((name) => servers(name, settings)),
+        ...clustersBesideFirst(shards).flatMap((name) =>
+          name === GLOBAL_CLUSTER
+            ? servers(name, tuned(globalSettings(shards, replicas)), Math.min(storageGiB, GLOBAL_STORAGE_GIB))
+            : servers(name, settings),
+        ),
       ]
     : servers(null, settings);
   const notes: string[] = [];

@@ -54,7 +54,7 @@ function describeNode(node: AwsNode, server: RdsServer): pulumi.Output<AwsNodeOu
 }
 
 /** Clusters of a plan beside the first, in its order. */
-export const otherClusters = ({ nodes }: AwsPlan): { readonly name: string; readonly nodes: readonly AwsNode[] }[] =>
+const otherClusters = ({ nodes }: AwsPlan): { readonly name: string; readonly nodes: readonly AwsNode[] }[] =>
   [...new Set(nodes.map(({ cluster }) => cluster))]
     .filter((cluster) => cluster !== null)
     .map((name) => ({ name, nodes: nodes.filter(({ cluster }) => cluster === name) }));
