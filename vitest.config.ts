@@ -24,8 +24,8 @@ export default defineConfig({
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
           globalSetup: "./test/support/leftovers.ts",
-          // Each starts servers of its own: two at a time suit two cores, beside the one that waits.
-          maxWorkers: 3,
+          // Each starts servers of its own: more than two at a time only wait for each other on two cores.
+          maxWorkers: 2,
           testTimeout: 400_000,
           hookTimeout: 600_000,
         },

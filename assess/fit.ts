@@ -12,7 +12,7 @@ export type GrowthKind = "linear" | "exponential";
 /** Shares of the least value that may have been there before it began to grow. */
 const BASES = [0.3, 0.5, 0.65, 0.8, 0.9, 0.95];
 /** A base of its own must make the line so much better. */
-const BASE_BETTER = 0.7;
+const BASE_BETTER = 0.4;
 
 interface Line {
   readonly slope: number;

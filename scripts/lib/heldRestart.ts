@@ -54,15 +54,20 @@ const BOUND = [
   "max_worker_processes",
 ];
 
-const boundOf = ({ container }: NodeOutput): Promise<string> =>
-  superuserSql(
+const boundOf = async ({ container }: NodeOutput): Promise<ReadonlyMap<string, number>> => {
+  const rows = await superuserSql(
     container,
-    `SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN (${BOUND.map((name) => `'${name}'`).join(", ")})`,
+    `SELECT name || ' ' || setting FROM pg_settings WHERE name IN (${BOUND.map((name) => `'${name}'`).join(", ")})`,
   );
+  return new Map(rows.split("\n").map((row) => [row.split(" ")[0] ?? "", Number(row.split(" ")[1])]));
+};
 
-/** Whether a replica waits for a restart, or still has what its primary has given up. */
-const waits = async (node: NodeOutput, primary: NodeOutput): Promise<boolean> =>
-  (await pendingRestart(node)).length > 0 || (await boundOf(node)) !== (await boundOf(primary));
+/** Settings for which a replica waits for a restart, and those of which it still has what its primary has given up. */
+async function waitsFor(node: NodeOutput, primary: NodeOutput): Promise<string[]> {
+  const [pending, own, primarys] = await Promise.all([pendingRestart(node), boundOf(node), boundOf(primary)]);
+  const more = BOUND.filter((name) => (own.get(name) ?? 0) > (primarys.get(name) ?? Infinity));
+  return [...new Set([...pending, ...more])];
+}
 
 /** Restarts every server that waits for it; gives their names, and how long the pools were held. */
 export async function restartPending(values: StackValues): Promise<{ restarted: string[]; heldMs: number }> {
@@ -75,9 +80,9 @@ export async function restartPending(values: StackValues): Promise<{ restarted: 
     for (const node of values.nodes) {
       if (node.name === primary.name) continue;
       // Before the primary: what a replica has to have more of than it has now.
-      const restarts = round === 0 ? (await pendingRestart(node)).length > 0 : await waits(node, primary);
-      if (!restarts) continue;
-      await restartNode(values, node);
+      const settings = round === 0 ? await pendingRestart(node) : await waitsFor(node, primary);
+      if (settings.length === 0) continue;
+      await restartNode(values, node, settings);
       restarted.push(node.name);
     }
     if ((await pendingRestart(primary)).length === 0) continue;

@@ -14,8 +14,14 @@ export async function pendingRestart(node: NodeOutput): Promise<string[]> {
   return rows.split("\n").filter(Boolean);
 }
 
-export async function restartNode(values: StackValues, node: NodeOutput): Promise<void> {
-  await step(`restart of ${node.name}`, async () => {
+/** Restarts one server in place, and waits until it follows again. `settings`: those for which it is restarted, if any. */
+export async function restartNode(
+  values: StackValues,
+  node: NodeOutput,
+  settings: readonly string[] = [],
+): Promise<void> {
+  const why = settings.length === 0 ? "" : ` for ${settings.join(", ")}`;
+  await step(`restart of ${node.name}${why}`, async () => {
     const { status, text } = await patroni(node.container, "POST", "/restart", {}, 300);
     if (status !== 200) {
       throw new UserError(`${node.name} did not restart: ${text || status}`, "see ./cgraph-db status", EXIT.failed);

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { dockerName } from "../../components/docker/names.ts";
 import { ROUTER } from "../../components/docker/haproxyFiles.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
-import { superuserSql } from "../lib/cluster.ts";
 import { containerStates } from "../lib/docker.ts";
+import { InContainer } from "../lib/inContainer.ts";
 import { run } from "../lib/run.ts";
 
 /**
@@ -40,6 +40,12 @@ async function giveWay(): Promise<void> {
   }
 }
 
+/** Checkpoints every second until the server ends, a minute at the most: the shutdown's own then has little left to write. */
+function keepCheckpointing(container: string): void {
+  const psql = "timeout 60 psql -XAtq -h /run/postgresql -U postgres";
+  new InContainer(container, `echo 'CHECKPOINT \\watch 1' | ${psql}`, [], "postgres").drop();
+}
+
 /** Runs `swap` (Pulumi's replacement of the server's container), helping the router to its port meanwhile. */
 export async function withRouterReady<T>(stack: string, before: StackValues, swap: () => Promise<T>): Promise<T> {
   const [server] = before.nodes;
@@ -48,8 +54,7 @@ export async function withRouterReady<T>(stack: string, before: StackValues, swa
   const stateOf = (name: string): string | undefined => states.find((one) => one.name === name)?.status;
   // A second try finds the swap done, or half done: Pulumi does the rest by itself.
   if (!server || stateOf(router) !== "created" || stateOf(server.container) !== "running") return swap();
-  // The shutdown's own checkpoint then has little left to write.
-  await superuserSql(server.container, "CHECKPOINT");
+  keepCheckpointing(server.container);
   // It would archive its last WAL file before it ends; the server that takes over does so later. An archiver that was told
   // to end and finds its server still running after a minute is replaced by a new one.
   await run("docker", [

@@ -10,7 +10,7 @@ import { run } from "../../scripts/lib/run.ts";
 import { openJournal } from "../../scripts/migrate/journal.ts";
 import { wholeSchema } from "../../scripts/lib/schemaParts.ts";
 import { cgraph, cgraphOk, freePort, removeStack, uniqueStack } from "../support/cli.ts";
-import { killDuring } from "../support/killed.ts";
+import { killDuring } from "../support/killing.ts";
 import { SOURCE_DATABASE, SOURCE_USER, type SourceServer, startSource } from "../support/sourceServer.ts";
 import { type TlsFiles, makeTlsFiles } from "../support/sourceTls.ts";
 
@@ -188,7 +188,7 @@ describe.runIf(HAS_SOURCE)("import", () => {
     await source.query(`ALTER DATABASE ${BENCH} SET work_mem = '17MB'`, "postgres");
     const before = await sourceState(BENCH);
     const from = ["--from", source.url(BENCH)];
-    expect(await killDuring(stack, "copy", 1500, importing(...from))).toBe(true);
+    expect(await killDuring(stack, "copy", importing(...from), 1500)).toBe(true);
     const report = JSON.parse(await cgraphOk(...importing("--resume", ...from, "--pause-after", "verify"))) as object;
     expect(report).toMatchObject({ done: false, pausedAfter: "verify" });
     const journal = openJournal(stack);
@@ -196,7 +196,7 @@ describe.runIf(HAS_SOURCE)("import", () => {
     await expect(source.query("CREATE TABLE t (a int)", BENCH)).rejects.toThrow("read-only transaction");
     expect((await cgraph(["import", "--stack", stack, ...from])).stderr).toContain("in the middle of a move");
 
-    expect(await killDuring(stack, "copy", 100, importing("--rollback", ...from))).toBe(true);
+    expect(await killDuring(stack, "copy", importing("--rollback", ...from), 100, true)).toBe(true);
     await cgraphOk(...importing("--rollback", ...from));
     expect(await sourceState(BENCH)).toEqual(before);
     expect([await targetTables(), await leftInDocker()]).toEqual(["0", ""]);
@@ -206,9 +206,9 @@ describe.runIf(HAS_SOURCE)("import", () => {
   it("follows a database in use that demands TLS, through kill -9, loses and doubles nothing, and says who wrote elsewhere", async () => {
     const load = new ChatLoad(source.url(), { clients: 4, oldMessages: OLD_MESSAGES }).start();
     try {
-      expect(await killDuring(stack, "copy", 2000, importing("--from", tlsUrl(), "--follow"))).toBe(true);
+      expect(await killDuring(stack, "copy", importing("--from", tlsUrl(), "--follow"), 2000)).toBe(true);
       await resumed("--pause-after", "copy");
-      expect(await killDuring(stack, "follow", 300, importing("--resume", "--from", tlsUrl()))).toBe(true);
+      expect(await killDuring(stack, "follow", importing("--resume", "--from", tlsUrl()), 300)).toBe(true);
       await resumed("--pause-after", "follow");
       for (let n = 1; n <= 5; n++) await source.query(noteSql(n));
       expect(await load.progress(500, 30_000)).toBe(true);
@@ -293,23 +293,23 @@ describe.runIf(HAS_SOURCE)("import", () => {
       const before = await sourceState();
       const from = ["--from", tlsUrl()];
       const forward = ["check", "copy", "own", "verify", "follow", "cutover"];
-      await killDuring(stack, "check", 50, importing("--follow", ...from));
+      await killDuring(stack, "check", importing("--follow", ...from), 50);
       for (const step of forward.slice(1)) {
-        await killDuring(stack, step, 150, importing("--resume", ...from, "--pause-after", "cutover"));
+        await killDuring(stack, step, importing("--resume", ...from, "--pause-after", "cutover"), 150);
       }
       await resumed("--pause-after", "cutover");
       for (const step of ["cutover", "follow", "copy", "check"])
-        await killDuring(stack, step, 50, importing("--rollback", ...from));
+        await killDuring(stack, step, importing("--rollback", ...from), 50, true);
       await cgraph(importing("--rollback", ...from));
       expect(openJournal(stack)).toBeUndefined();
       expect(await sourceState()).toEqual(before);
       expect([await targetTables(), await leftInDocker()]).toEqual(["0", ""]);
 
       await cgraphOk(...importing("--follow", ...from, "--pause-after", "cutover"));
-      await killDuring(stack, "finish", 100, importing("--resume", ...from));
+      await killDuring(stack, "finish", importing("--resume", ...from), 100);
       const late = await cgraph(importing("--rollback", ...from));
       expect([late.code, late.stderr]).toEqual([3, expect.stringContaining("no way back")]);
-      await killDuring(stack, "recheck", 100, importing("--resume", ...from));
+      await killDuring(stack, "recheck", importing("--resume", ...from), 100);
       expect(JSON.parse(await resumed())).toMatchObject({ done: true, same: true });
       expect(await leftInDocker()).toBe("");
     },

@@ -107,7 +107,6 @@ describe("one database in use", () => {
       Object.fromEntries(steps.flatMap(({ id, facts }) => (facts.heldMs === undefined ? [] : [[id, facts.heldMs]]))),
     );
     expect([report.errors, report.messages]).toEqual([0, []]);
-    expect(report.longestPauseMs).toBeLessThan(15_000);
     expect(await withUrl(url(), (client) => load.difference(client))).toEqual(NO_DIFFERENCE);
     router = ShardRouter.fromEnvironment(env);
     const { shards } = await router.map();

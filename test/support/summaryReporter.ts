@@ -9,8 +9,14 @@ interface Failure {
 
 const firstLines = (text: string, lines: number): string => text.split("\n").slice(0, lines).join("\n  ");
 
+/** What a command said ends with why it failed. */
+function shortened(text: string): string {
+  const lines = text.split("\n");
+  return (lines.length <= 12 ? lines : [...lines.slice(0, 3), "…", ...lines.slice(-8)]).join("\n  ");
+}
+
 const reason = ({ message = "", diff }: Failure): string =>
-  `\n  ${firstLines(message, 6)}${diff === undefined ? "" : `\n  ${firstLines(stripVTControlCharacters(diff), 24)}`}`;
+  `\n  ${shortened(message)}${diff === undefined ? "" : `\n  ${firstLines(stripVTControlCharacters(diff), 24)}`}`;
 
 const reasons = (errors: readonly Failure[]): string => errors.map(reason).join("");
 
