@@ -5,7 +5,13 @@ import type { Credentials } from "./Credentials.ts";
 import type { DockerSite } from "./docker/DockerSite.ts";
 import { dockerName, driverOptions } from "./docker/names.ts";
 import type { S3Repository } from "../stacks/backupConfig.ts";
-import { CA_FILE, type RepositoryConf, backupContainerConf, serverBackupConf } from "./docker/pgbackrestFiles.ts";
+import {
+  CA_FILE,
+  RESTORE_FIRST_FILE,
+  type RepositoryConf,
+  backupContainerConf,
+  serverBackupConf,
+} from "./docker/pgbackrestFiles.ts";
 
 export interface BackupRepositoryArgs {
   readonly site: DockerSite;
@@ -17,6 +23,8 @@ export interface BackupRepositoryArgs {
   readonly volumeOptions: Readonly<Record<string, string>> | undefined;
   /** A bucket instead of the volume, with its keys; none: who asks for a role's at the machine it is on (AWS). */
   readonly s3: (S3Repository & { readonly keys: S3Keys | undefined }) | undefined;
+  /** Arguments of `pgbackrest restore` for a server that has no data yet; none: it makes a database of its own. */
+  readonly restoreFirst?: readonly string[] | undefined;
   /** Begins the volume's name where a stack has several repositories, as in `shard1-`; default none. */
   readonly prefix?: string;
 }
@@ -34,6 +42,8 @@ export class BackupRepository extends pulumi.ComponentResource {
   readonly volumeName: pulumi.Output<string>;
   /** Whether it is reached over the network. */
   readonly remote: boolean;
+  /** Whether a server that has no data yet begins with what is here. */
+  readonly restores: boolean;
   /** What belongs beside each pgbackrest.conf. */
   readonly files: Readonly<Record<string, string>>;
   readonly #conf: pulumi.Output<RepositoryConf & { dataDirectory: string }>;
@@ -52,7 +62,11 @@ export class BackupRepository extends pulumi.ComponentResource {
     const { s3 } = args;
     const suffix = args.prefix === undefined ? "" : `-${args.prefix.replace(/-$/, "")}`;
     this.remote = s3 !== undefined;
-    this.files = s3?.ca === undefined ? {} : { [CA_FILE]: s3.ca };
+    this.restores = args.restoreFirst !== undefined;
+    this.files = {
+      ...(s3?.ca !== undefined && { [CA_FILE]: s3.ca }),
+      ...(args.restoreFirst && { [RESTORE_FIRST_FILE]: args.restoreFirst.map((line) => `${line}\n`).join("") }),
+    };
     this.#conf = pulumi.all([args.credentials.backupKey, s3?.keys]).apply(([key, keys]) => ({
       key,
       // Each repository a folder of its own, also in one bucket.

@@ -8,6 +8,8 @@ export interface CredentialsArgs {
   readonly cache: boolean;
   /** Whether the servers have an administrator with a password (RDS); default no: in Docker it is inside the container. */
   readonly administrator?: boolean;
+  /** The key of a backup repository that is there already; default: one is made. */
+  readonly backupKey?: pulumi.Output<string> | undefined;
   /** Generations of passwords that are accepted, the one in use first. */
   readonly generations: Generations;
 }
@@ -40,7 +42,7 @@ export class Credentials extends pulumi.ComponentResource {
   readonly generations: Generations;
   /** How each role logs in now. Passwords: 32 letters and digits (190 bits), fit for a URL as they are. */
   readonly logins: Readonly<Record<RoleName, Login>>;
-  /** The key of the backup repository (AES-256): 48 letters and digits. It is never rotated: backups need it. */
+  /** The key of the backup repository (AES-256): 48 letters and digits, where it is made here. Never rotated: backups need it. */
   readonly backupKey: pulumi.Output<string>;
   /** The cache's password in use: 48 letters and digits. Made with the first stage that has a cache. */
   readonly cachePassword: pulumi.Output<string> | undefined;
@@ -74,7 +76,7 @@ export class Credentials extends pulumi.ComponentResource {
     this.generations = generations;
     this.accepted = accepted;
     this.logins = inUse.logins;
-    this.backupKey = secret("backup-key", 48);
+    this.backupKey = args.backupKey ?? secret("backup-key", 48);
     this.cachePassword = inUse.cache;
     this.administratorPassword = inUse.administrator;
     this.rolesSql = pulumi

@@ -9,6 +9,8 @@ export interface DoctorReport {
   readonly version: number;
   readonly role: "primary" | "replica";
   readonly stack: string | null;
+  /** Of a stack with shards: which cluster it is about. */
+  readonly cluster: string | null;
   /** Replicas whose counts were added. */
   readonly replicas: readonly string[];
   /** ISO 8601, UTC. */

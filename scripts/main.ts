@@ -252,6 +252,10 @@ command("doctor", "Say what ails a database, and which statements mend it; chang
   .option("--replica-url <url>", "with --url: a replica, whose use of indexes counts too; can be repeated", collect, [])
   .option("--cpus <n>", "with --url: the server's CPUs, to compare its settings with what tuning derives")
   .option("--memory <MiB>", "with --url: its memory")
+  .option(
+    "--cluster <name>",
+    "of a stack with shards only shard0, shard1, … or global; default: all, one after the other",
+  )
   .option("--markdown", "print Markdown, for an issue or a pull request")
   .action(runs(async () => (await import("./commands/doctor.ts")).doctor));
 

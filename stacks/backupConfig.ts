@@ -1,6 +1,6 @@
 /** What of a stack's configuration concerns its backups. */
 import { UserError } from "../tuning/errors.ts";
-import { type ConfigSource, matching, oneOf, wholeNumber } from "./configValues.ts";
+import { type ConfigSource, matching, oneOf, wholeNumber, wrong } from "./configValues.ts";
 import { BACKUPS } from "./guide.ts";
 
 /** A bucket of any server that speaks S3's API over TLS. */
@@ -27,6 +27,22 @@ export interface BackupConfig {
   readonly retentionDays: number;
   /** Where backups and WAL go instead of a volume; with the secrets `backupS3KeyId` and `backupS3KeySecret`. Docker. */
   readonly s3: S3Repository | undefined;
+  /**
+   * `cgraph:restoreFirst`: a stack that has no data yet begins with what its repository has, up to `latest`, a time (ISO
+   * 8601 with a zone) or the end of a backup by its name; as arguments of `pgbackrest restore`. Docker, stages 1 to 3.
+   */
+  readonly restoreFirst: readonly string[] | undefined;
+}
+
+/** A point in a repository, as arguments of `pgbackrest restore`; undefined where the text names none. */
+export function restoreFirstArguments(to: string): readonly string[] | undefined {
+  if (to === "latest") return ["--type=default"];
+  if (/^\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?$/.test(to)) return [`--set=${to}`, "--type=immediate"];
+  // Only with a time zone: anything vaguer would be read in one that the person did not mean.
+  if (!/^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)$/.test(to)) return undefined;
+  const time = new Date(to.replace(" ", "T"));
+  if (Number.isNaN(time.getTime())) return undefined;
+  return ["--type=time", `--target=${time.toISOString().slice(0, 19).replace("T", " ")}+00`];
 }
 
 export const BACKUP_KEYS = [
@@ -41,6 +57,8 @@ export const BACKUP_KEYS = [
   "backupS3Ca",
   "backupS3KeyId",
   "backupS3KeySecret",
+  "backupKey",
+  "restoreFirst",
 ] as const;
 
 const NOT_SECRET = BACKUP_KEYS.filter((key) => /^backupS3(?!Bucket|Key)/.test(key));
@@ -65,10 +83,23 @@ function readS3(source: ConfigSource): S3Repository | undefined {
   };
 }
 
+function readRestoreFirst(source: ConfigSource): readonly string[] | undefined {
+  const to = source("restoreFirst");
+  if (to === undefined) return undefined;
+  const found = restoreFirstArguments(to);
+  if (!found) throw wrong("restoreFirst", to, "latest, a time such as 2026-11-22T14:05:00Z, or a backup's name");
+  if (Number(source("stage") ?? 1) <= 3) return found;
+  throw new UserError(
+    "cgraph:restoreFirst is for stages 1 to 3: shards have a repository each",
+    "unset it: ./cgraph-db config unset restoreFirst",
+  );
+}
+
 /** Throws a UserError that names the key, the value and what is allowed. */
 export const readBackupConfig = (source: ConfigSource): BackupConfig => ({
   intervalHours: wholeNumber(source, "backupIntervalHours", 1, 168, BACKUPS.intervalHours.value),
   fullDays: wholeNumber(source, "backupFullDays", 1, 365, 7),
   retentionDays: wholeNumber(source, "backupRetentionDays", 1, 3650, BACKUPS.retentionDays.value),
   s3: readS3(source),
+  restoreFirst: readRestoreFirst(source),
 });

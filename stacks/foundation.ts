@@ -37,6 +37,7 @@ export function foundation(stack: string, config: StackConfig, topology: Topolog
   const { postgresVersion, baseImage } = config;
   const credentials = new Credentials("credentials", {
     cache: topology.cache !== undefined,
+    backupKey: new pulumi.Config("cgraph").getSecret("backupKey"),
     generations: config.passwordGenerations,
   });
   const site = new DockerSite("site", {
@@ -50,6 +51,7 @@ export function foundation(stack: string, config: StackConfig, topology: Topolog
     site,
     credentials,
     postgresVersion,
+    restoreFirst: config.backups.restoreFirst,
     ...repositoryOptions(config),
   });
   return { credentials, site, repository };

@@ -83,6 +83,7 @@ export function replicated(
     firstNode: first.name,
     settings: first.settings,
     synchronous: config.synchronous,
+    restores: repository.restores,
     // The cache follows by a temporary one.
     slots: {},
     routerNames,

@@ -22,6 +22,8 @@ export interface ClusterArgs {
   readonly settings: Settings;
   readonly synchronous: Synchronous;
   readonly slots: Readonly<Record<string, { readonly database: string; readonly plugin: string }>>;
+  /** Whether that server begins with what the repository has instead of an empty database; default false. */
+  readonly restores?: boolean;
   /** Names by which clients reach the servers through the router. */
   readonly routerNames: readonly string[];
   /** Databases that clients reach beside the application's; default none. */
@@ -108,7 +110,7 @@ export class Cluster extends pulumi.ComponentResource {
 
   /** patroni.yml of one of the cluster's servers; secret. */
   patroniYaml(node: string): pulumi.Output<string> {
-    const { credentials, etcdMembers, postgresVersion, firstNode } = this.#args;
+    const { credentials, etcdMembers, postgresVersion, firstNode, restores = false } = this.#args;
     const { replicator, cgraph_rewind: rewind } = credentials.logins;
     return pulumi.all([replicator.password, rewind.password]).apply(([replicatorPassword, rewindPassword]) =>
       patroniYaml({
@@ -118,7 +120,7 @@ export class Cluster extends pulumi.ComponentResource {
         postgresVersion,
         replication: { username: replicator.name, password: replicatorPassword },
         rewind: { username: rewind.name, password: rewindPassword },
-        mayBootstrap: node === firstNode,
+        bootstrap: node === firstNode ? (restores ? "restore" : "initdb") : undefined,
         cluster: this.#config,
       }),
     );

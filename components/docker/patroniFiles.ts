@@ -78,8 +78,8 @@ export interface PatroniYamlArgs {
   readonly postgresVersion: PostgresMajor;
   readonly replication: PatroniLogin;
   readonly rewind: PatroniLogin;
-  /** Whether this server may make a new cluster where there is none: exactly one may. */
-  readonly mayBootstrap: boolean;
+  /** How this server makes a new cluster where there is none, if it may: exactly one may. */
+  readonly bootstrap: "initdb" | "restore" | undefined;
   /** What the cluster's configuration is before there is one in etcd. */
   readonly cluster: Record<string, unknown>;
 }
@@ -125,10 +125,14 @@ export function patroniYaml(args: PatroniYamlArgs): string {
       basebackup: [{ checkpoint: "fast" }],
       callbacks: { on_start: "/usr/local/bin/cgraph-callback", on_role_change: "/usr/local/bin/cgraph-callback" },
     },
-    ...(args.mayBootstrap
+    ...(args.bootstrap !== undefined
       ? {
           bootstrap: {
             dcs: args.cluster,
+            ...(args.bootstrap === "restore" && {
+              method: "restore",
+              restore: { command: "/usr/local/bin/cgraph-recover", no_params: true },
+            }),
             initdb: [
               { encoding: "UTF8" },
               { locale: "C.UTF-8" },

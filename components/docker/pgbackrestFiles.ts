@@ -12,6 +12,9 @@ const TLS_DIRECTORY = "/run/cgraph-tls";
 /** Beside pgbackrest.conf: the authorities that sign the bucket's certificate. */
 export const CA_FILE = "backup-ca.crt";
 
+/** Beside it: what a server that has no data yet begins with, an argument of `pgbackrest restore` a line. */
+export const RESTORE_FIRST_FILE = "restore-first";
+
 export interface RepositoryConf {
   readonly key: string;
   readonly retentionDays: number;

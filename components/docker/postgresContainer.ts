@@ -18,6 +18,8 @@ import { PG_HBA, postgresConf } from "./postgresFiles.ts";
  */
 const SHM_MIB = 64 * 1024;
 
+const A_WEEK_SECONDS = 7 * 24 * 3600;
+
 export interface PostgresContainerArgs {
   readonly site: DockerSite;
   readonly node: PostgresNode;
@@ -107,6 +109,8 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
       ...HEALTH,
       // A server of a cluster is waited for by the command, with the others: its clients' way must not wait for its health.
       wait: !cluster,
+      // A database that comes from the repository takes its time.
+      ...(args.repository.restores && { waitTimeout: A_WEEK_SECONDS }),
       // A fast shutdown, with time for its checkpoint: killing it would mean crash recovery.
       stopSignal: "SIGINT",
       stopTimeout: 120,

@@ -101,6 +101,16 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
         onProgress: note,
       }),
   },
+  reshard: {
+    runs: 3,
+    measure: async (runs, quick) =>
+      (await import("../../bench/reshard.ts")).benchReshard({
+        runs,
+        messages: quick ? 100_000 : 2_000_000,
+        asked: quick ? 50_000 : 500_000,
+        onProgress: note,
+      }),
+  },
   monitoring: {
     runs: 3,
     measure: async (runs, quick) =>

@@ -58,7 +58,10 @@ export async function withAwsStack<T>(
         replicas.push({ name: others[index]?.name ?? to.host, ask: (select) => session.ask(select) });
       }
       const address = `${write.host}:${write.port}`;
-      return await work({ address, server: primary?.name ?? null, monitor, reader, replicas, stackFacts });
+      return await work({
+        ...{ address, server: primary?.name ?? null, cluster: null },
+        ...{ monitor, reader, replicas, stackFacts },
+      });
     } finally {
       await Promise.all(sessions.map((session) => session.close()));
     }

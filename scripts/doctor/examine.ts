@@ -204,6 +204,7 @@ export async function examine(place: Place, options: ExamineOptions = {}): Promi
     version: server.version,
     role: server.inRecovery ? "replica" : "primary",
     stack: primary.facts.stack?.name ?? null,
+    cluster: place.cluster,
     replicas: primary.facts.replicasAsked,
     checkedAt: new Date(server.now).toISOString(),
     statisticsSince: new Date(primary.facts.countingSince).toISOString(),

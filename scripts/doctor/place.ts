@@ -2,10 +2,11 @@
 import { DATABASE } from "../../components/roles.ts";
 import { Remedies } from "../../migration/drift.ts";
 import type { StackFacts } from "../../doctor/facts.ts";
-import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
+import type { NodeOutput } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { parseSource } from "../import/source.ts";
 import { currentPrimary } from "../lib/cluster.ts";
+import type { ClusterView } from "../lib/clusters.ts";
 import { certificateFile, connectionUrl } from "../lib/connection.ts";
 import { type RoleLogin, loginOf } from "../lib/login.ts";
 import { listBackups, readVerification } from "../lib/pgbackrest.ts";
@@ -23,6 +24,8 @@ export interface Place {
   readonly address: string;
   /** The primary's name in a stack of several servers; null: there is only one. */
   readonly server: string | null;
+  /** Which cluster of a stack with shards it is; null: there is only one. */
+  readonly cluster: string | null;
   /** As a role that has pg_monitor. */
   readonly monitor: Session;
   /** As a role that may read the tables; the same connection where there is only one role. */
@@ -54,7 +57,15 @@ export async function withUrls<T>(
       replicas.push({ name: `${one.host}:${one.port}`, ask: (select) => session.ask(select) });
     }
     const address = `${source.host}:${source.port}`;
-    return await work({ address, server: null, monitor, reader: monitor, replicas, stackFacts: undefined });
+    return await work({
+      address,
+      server: null,
+      cluster: null,
+      monitor,
+      reader: monitor,
+      replicas,
+      stackFacts: undefined,
+    });
   } finally {
     await Promise.all(sessions.map((session) => session.close()));
   }
@@ -106,10 +117,10 @@ async function backupTrials(container: string): Promise<StackFacts["verification
   }
 }
 
-/** A stack in Docker: its primary at the direct endpoint, its replicas from inside of their containers. */
+/** A stack in Docker, or one of its clusters: its primary at the direct endpoint, its replicas from inside of their containers. */
 export async function withDockerStack<T>(
   stack: string,
-  values: StackValues,
+  { name: cluster, values }: ClusterView,
   work: (place: Place) => Promise<T>,
 ): Promise<T> {
   const certificate = await certificateFile(stack, values);
@@ -139,14 +150,21 @@ export async function withDockerStack<T>(
   try {
     const monitor = await connect("monitor").catch((error: unknown) => {
       if (!(error instanceof UserError)) throw error;
-      throw new UserError(error.message, `see ${command("status")} and ${command("logs pg0")}`, EXIT.failed);
+      throw new UserError(
+        error.message,
+        `see ${command("status")} and ${command(`logs ${primary.name}`)}`,
+        EXIT.failed,
+      );
     });
     const reader = await connect("reader");
     const replicas = values.nodes
       .filter(({ name }) => name !== primary.name)
       .map((node) => inContainer(node, loginOf(values, ROLES.monitor)));
     const address = `${write.host}:${write.port}`;
-    return await work({ address, server: primary.name, monitor, reader, replicas, stackFacts });
+    return await work({
+      ...{ address, server: primary.name, cluster: cluster === "" ? null : cluster },
+      ...{ monitor, reader, replicas, stackFacts },
+    });
   } finally {
     await Promise.all(sessions.map((session) => session.close()));
   }

@@ -20,9 +20,12 @@ export const subjectOf = ({ server, subject }: Finding): string => (server === n
 
 /** What the report is about, in one line. */
 export const headline = (report: DoctorReport): string => {
-  const { database, address, version, role, stack, replicas, statisticsSince, checkedAt, seconds } = report;
+  const { database, address, version, role, stack, cluster, replicas, statisticsSince, checkedAt, seconds } = report;
   const age = (Date.parse(checkedAt) - Date.parse(statisticsSince)) / 1000;
-  const place = stack === null ? `${database} at ${address}` : `stack ${stack}, ${database} at ${address}`;
+  const place =
+    stack === null
+      ? `${database} at ${address}`
+      : `stack ${stack}${cluster === null ? "" : `, ${cluster}`}, ${database} at ${address}`;
   const others = replicas.length > 0 ? ` with ${replicas.join(", ")}` : "";
   return `${place}: PostgreSQL ${versionText(version)}, ${role}${others}, statistics of ${duration(age)}; ${countsText(report.counts)} (${seconds} s)`;
 };

@@ -169,7 +169,7 @@ const FAILED_COPIES = 3;
 
 /**
  * Waits until each of a stack's clusters has a primary and every replica follows it. A replica that is being copied is
- * waited for.
+ * waited for, and a primary that comes from the backups.
  */
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
@@ -188,7 +188,7 @@ async function settleCluster(title: string, values: StackValues): Promise<void> 
       const text = waiting.join(", ");
       progress.detail(text);
       for (const { name, state } of members) {
-        if (state === "creating replica") changed = Date.now();
+        if (state === "creating replica" || state === "running custom bootstrap script") changed = Date.now();
         if (states.get(name) === "creating replica" && state === "stopped") {
           failures.set(name, (failures.get(name) ?? 0) + 1);
         }

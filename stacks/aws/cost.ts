@@ -25,6 +25,8 @@ const PRICES = {
   figure: 0.3,
   dashboard: 3,
   key: 1,
+  /** What changed since the one before, and a copy of it in the other region. */
+  snapshotPerGB: 0.095,
   secret: 0.4,
   /** Fargate on x86, by the hour. */
   fargateCpu: 0.04048,
@@ -112,6 +114,15 @@ export function costOf(plan: AwsPlan): CostLine[] {
         ]
       : []),
     ...networkLines(plan),
+    ...(plan.backupCopyRegion === undefined
+      ? []
+      : [
+          {
+            part: "backups",
+            what: `a key in ${plan.backupCopyRegion}; what its copies hold beside it, $${2 * PRICES.snapshotPerGB} per GB and month`,
+            usdPerMonth: PRICES.key,
+          },
+        ]),
     {
       part: "monitoring",
       what: `${alarmCount(plan)} alarms, ${own} figures of our own, a dashboard`,

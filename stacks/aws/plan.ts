@@ -80,6 +80,8 @@ export interface AwsPlan {
   readonly accessHost: boolean;
   /** Whether the VPC is the stack's own: then it has its own ways to AWS's services. */
   readonly ownVpc: boolean;
+  /** Where a snapshot a day is copied to. */
+  readonly backupCopyRegion: string | undefined;
   readonly notes: readonly string[];
 }
 
@@ -168,10 +170,11 @@ export function planAws(config: StackConfig): AwsPlan {
     ? classNamed(aws.instanceClass)
     : chooseClass({ ...wanted, burstable: config.stage === 1 });
   const storageGiB = aws.storageGiB ?? wanted.diskGiB;
-  if (config.backups.s3) {
+  for (const key of ["backupS3Bucket", "restoreFirst"] as const) {
+    if ((key === "restoreFirst" ? config.backups.restoreFirst : config.backups.s3) === undefined) continue;
     throw new UserError(
-      "cgraph:backupS3Bucket is for servers in Docker: RDS keeps its backups itself",
-      "unset it: ./cgraph-db config unset backupS3Bucket",
+      `cgraph:${key} is for servers in Docker: RDS keeps its backups itself`,
+      `unset it: ./cgraph-db config unset ${key}`,
     );
   }
   if (config.backups.retentionDays > LONGEST_RETENTION_DAYS) {
@@ -244,6 +247,7 @@ export function planAws(config: StackConfig): AwsPlan {
       : undefined,
     accessHost: aws.accessHost,
     ownVpc: aws.vpcId === undefined,
+    backupCopyRegion: aws.backupCopyRegion,
     notes,
   };
 }

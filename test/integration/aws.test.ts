@@ -17,11 +17,11 @@ interface Resource extends Planned {
   readonly name: string;
   readonly id?: string;
   readonly retainOnDelete?: boolean;
+  readonly outputs: Readonly<Record<string, unknown>>;
 }
 
 /** A resource as a stack's export has it. */
 interface Exported extends Omit<Resource, "protect"> {
-  readonly outputs: Readonly<Record<string, unknown>>;
   readonly protect?: boolean;
 }
 
@@ -263,6 +263,33 @@ describe("what the real plugin says of a change", () => {
     expect(changes.find(({ urn }) => urn.endsWith("::pg0"))?.op).toBe("replace");
     expect(verdictOf(changes)).toBe("unsafe");
     await offline.stack.importStack(exported);
+  });
+});
+
+describe("copies of backups in a second region", () => {
+  it("are planned by the real plugin beside what there is, each part in its region, and kept", async () => {
+    await configure({ stage: "3", backupCopyRegion: "eu-west-1" });
+    const { changes, warnings } = await plan();
+    expect(warnings).toEqual([]);
+    const made = changes.filter(({ type }) => !type.startsWith("pulumi:"));
+    expect(made.filter(({ op }) => op !== "create")).toEqual([]);
+    expect(made.map(({ urn }) => urn.split("::").at(-1)).sort()).toEqual([
+      ...["backup-copies", "backup-copies-key", "backup-plan", "backup-role", "backup-role"],
+      ...["backup-selection", "backup-vault"],
+    ]);
+    await offline.stack.up();
+    expect(await plan()).toEqual({ changes: [], warnings: [] });
+    const all = await resources(offline.stack);
+    expect(violations(all)).toEqual([]);
+    const [rule] = inputsOf(all, "aws:backup/plan:Plan", "backup-plan")["rules"] as {
+      copyActions: { destinationVaultArn: string }[];
+    }[];
+    const region = (vault: string): unknown =>
+      all.find(({ type, name }) => type === "aws:backup/vault:Vault" && name === vault)?.outputs["region"];
+    expect([region("backup-vault"), region("backup-copies")]).toEqual(["us-east-1", "eu-west-1"]);
+    expect(rule?.copyActions).toHaveLength(1);
+    const planned = planAws(readConfig((key) => ({ target: "aws", stage: "3", backupCopyRegion: "eu-west-1" })[key]));
+    expect(costOf(planned).find(({ part }) => part === "backups")).toMatchObject({ usdPerMonth: 1 });
   });
 });
 

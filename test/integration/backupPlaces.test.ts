@@ -19,20 +19,24 @@ const json = async <T>(...args: string[]): Promise<T> =>
 const sql = (text: string, name = stack): Promise<string> =>
   cgraphOk("psql", "--stack", name, "--role", "postgres", "--", "-XAtqc", text).then((out) => out.trim());
 
-async function setSecret(key: string, value: string): Promise<void> {
-  const { code, stderr } = await cgraph(["config", "set", key, "--secret", "--stack", stack], { input: value });
+async function setSecret(key: string, value: string, name = stack): Promise<void> {
+  const { code, stderr } = await cgraph(["config", "set", key, "--secret", "--stack", name], { input: value });
   if (code !== 0) throw new Error(stderr);
+}
+
+async function configureBucket(name: string): Promise<void> {
+  await setConfig(name, {
+    ...{ ...SMALL, port: String(await freePort()) },
+    ...{ backupS3Bucket: BUCKET, backupS3Endpoint: s3.endpoint, backupS3UriStyle: "path", backupS3Ca: s3.ca },
+  });
+  await setSecret("backupS3KeyId", "a-key", name);
+  await setSecret("backupS3KeySecret", SECRET, name);
 }
 
 beforeAll(async () => {
   if (reason !== undefined) return;
   s3 = await startS3([BUCKET]);
-  await setConfig(stack, {
-    ...{ ...SMALL, port: String(await freePort()) },
-    ...{ backupS3Bucket: BUCKET, backupS3Endpoint: s3.endpoint, backupS3UriStyle: "path", backupS3Ca: s3.ca },
-  });
-  await setSecret("backupS3KeyId", "a-key");
-  await setSecret("backupS3KeySecret", SECRET);
+  await configureBucket(stack);
   await cgraphOk("up", "--stack", stack, "--no-install");
 });
 afterAll(async () => {
@@ -97,6 +101,56 @@ describe.skipIf(reason !== undefined)(`backups in a bucket${WHY_NOT}`, () => {
     await sql("INSERT INTO kept VALUES (1001, 'meanwhile')");
     s3.fail(false);
     await cgraphOk("backup", "--stack", stack);
+  });
+});
+
+describe.skipIf(reason !== undefined)(`a machine that is lost${WHY_NOT}`, () => {
+  const stages = process.env["CGRAPH_TEST_FULL"] === "1" ? ["1", "2"] : ["1"];
+  let key: string;
+
+  beforeAll(async () => {
+    key = (await json<{ backupKey: string }>("secrets", "export")).backupKey;
+    await sql("CREATE TABLE last AS SELECT 'written last' AS text");
+    const segment = await sql("SELECT pg_walfile_name(pg_switch_wal())");
+    await eventually(
+      "the last WAL in the archive",
+      async () => (await sql("SELECT last_archived_wal FROM pg_stat_archiver")) >= segment,
+    );
+    await removeStack(stack);
+  });
+
+  it.for(stages)("is replaced by another one with what is in the bucket, at stage %s", async (stage) => {
+    const name = uniqueStack();
+    try {
+      await configureBucket(name);
+      await setConfig(name, { stage, backupS3Path: `/${stack}`, restoreFirst: "latest", monitoring: "false" });
+      await setSecret("backupKey", key, name);
+      await cgraphOk("up", "--stack", name, "--no-install");
+      expect(await sql("SELECT text FROM last", name)).toBe("written last");
+      await cgraphOk("backup", "--stack", name);
+      const exported = JSON.parse(await cgraphOk("secrets", "export", "--stack", name, "--json")) as object;
+      expect(exported).toMatchObject({ backupKey: key });
+      // What it has begun with is no longer asked for.
+      await sql("DROP TABLE last", name);
+      await cgraphOk("config", "unset", "restoreFirst", "--stack", name);
+      await cgraphOk("up", "--stack", name, "--no-install");
+      await expect(sql("SELECT FROM last", name)).rejects.toThrow("does not exist");
+    } finally {
+      await removeStack(name);
+    }
+  });
+
+  it("is not replaced where the key is another one", async () => {
+    const name = uniqueStack();
+    try {
+      await configureBucket(name);
+      await setConfig(name, { backupS3Path: `/${stack}`, restoreFirst: "latest" });
+      const { code, stderr } = await cgraph(["up", "--stack", name, "--no-install"]);
+      expect(code).toBe(1);
+      expect(stderr).toContain("pgbackrest could not restore");
+    } finally {
+      await removeStack(name);
+    }
   });
 });
 

@@ -19,7 +19,7 @@ let owner: pg.Client;
 
 /** A report of the stack in this process, from a place that was changed. */
 const examined = (change: (place: Place) => Place, options: ExamineOptions = {}): Promise<DoctorReport> =>
-  withDockerStack(stack, values, (place) => examine(change(place), options));
+  withDockerStack(stack, { name: "", values }, (place) => examine(change(place), options));
 const servers = async () => {
   const { name, container } = await currentPrimary(values);
   return { primary: container, replica: values.nodes.find((one) => one.name !== name)?.container ?? "" };

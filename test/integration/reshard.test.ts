@@ -24,6 +24,7 @@ import {
   ROUTER,
   makeRouter,
   makeShards,
+  placesOn,
   shardName,
   startShardServer,
   withClient,
@@ -34,7 +35,8 @@ import { ShardedChat } from "../support/shardedChat.ts";
 const SHARDS = 4;
 const LEASE_MS = 10_000;
 /** Moves are broken off at each question in the long drill, here at every seventh. */
-const EVERY = process.env["CGRAPH_TEST_FULL"] === "1" ? 1 : 7;
+const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
+const EVERY = FULL ? 1 : 7;
 const first: ShardMap = { version: 1, shards: firstAssignment(DEFAULT_BUCKETS, 2) };
 let server: DatabaseServer;
 let places: Places;
@@ -47,22 +49,7 @@ beforeAll(async () => {
   server = await startShardServer(await freePort());
   await makeShards(server, first, SHARDS);
   await makeRouter(server, first, SHARDS);
-  places = {
-    shards: Array.from({ length: SHARDS }, (_, number) => ({
-      number,
-      owner: (work) => withClient(server, shardName(number), work),
-      superuser: (statements) =>
-        withClient(server, shardName(number), async (client) => {
-          for (const statement of statements) await client.query(statement);
-          return "";
-        }),
-      conninfo: server.conninfo(shardName(number)),
-    })),
-    global: (work) => withClient(server, GLOBAL, work),
-    router: (work) => withClient(server, ROUTER, work),
-    streamRole: "postgres",
-    holdRouter: async (work) => ({ value: await work(), heldMs: 0 }),
-  };
+  places = placesOn(server, SHARDS);
   router = new ShardRouter({
     leaseMs: LEASE_MS,
     map: { connectionString: server.url(GLOBAL) },
@@ -133,6 +120,74 @@ function breakingOff(whole: Places, nth: number, after: boolean): { places: Plac
     },
   };
 }
+
+/** Rows and what becomes of them when shards are added: in the long drill, with a server of its own. */
+describe.runIf(FULL)("adding shards to four (a long drill: CGRAPH_TEST_FULL=1)", () => {
+  const ROWS = 200_000;
+  const four: ShardMap = { version: 1, shards: firstAssignment(DEFAULT_BUCKETS, 4) };
+
+  it.for([
+    [5, 1 / 5],
+    [8, 1 / 2],
+  ] as const)(
+    "makes %i of them, and moves its share of the rows and no more",
+    { timeout: 1_800_000 },
+    async ([count, share]) => {
+      const own = await startShardServer(await freePort());
+      try {
+        await makeShards(own, four, count);
+        await makeRouter(own, four, count);
+        const at = placesOn(own, count);
+        for (const shard of [0, 1, 2, 3]) {
+          await own.query(
+            shardName(shard),
+            `INSERT INTO users (id, username, email) SELECT id, id::text, id || '@example.org'
+             FROM (SELECT md5('user ' || n)::uuid AS id FROM generate_series(1, 20000) n) u WHERE sharding.owns(id)`,
+          );
+          await own.query(
+            shardName(shard),
+            `INSERT INTO messages (conversation_id, sender_id, content)
+             SELECT md5('c' || n % 500)::uuid, id, 'message ' || n
+             FROM (SELECT n, md5('user ' || 1 + n % 20000)::uuid AS id FROM generate_series(1, ${ROWS}) n) m WHERE sharding.owns(id)`,
+          );
+        }
+        const buckets: BucketsMove = {
+          before: four.shards,
+          after: rebalance(
+            four.shards,
+            Array.from({ length: count }, (_, n) => n),
+          ),
+        };
+        let lives: Lives = {};
+        const keep = (now: Lives): void => void (lives = now);
+        await copyBuckets(at, buckets, lives, keep, quiet);
+        await verifyBuckets(at, buckets, lives, keep, quiet);
+        await handOverBuckets(at, buckets, lives, keep, quiet);
+        const rows = await Promise.all(
+          Array.from({ length: count }, async (_, shard) => {
+            const [found] = await own.query<{ own: number; all: number }>(
+              shardName(shard),
+              "SELECT count(*) FILTER (WHERE sharding.owns(sender_id))::int AS own, count(*)::int AS all FROM messages",
+            );
+            return found ?? { own: 0, all: 0 };
+          }),
+        );
+        expect(rows.reduce((sum, found) => sum + found.own, 0)).toBe(ROWS);
+        const moved = rows.slice(4).reduce((sum, found) => sum + found.own, 0);
+        // Those that were there gave, and got nothing.
+        expect(rows.slice(0, 4).reduce((sum, found) => sum + found.all, 0)).toBe(ROWS);
+        const most = Math.max(...rows.map((found) => found.own)) / (ROWS / count);
+        console.log(
+          `4 to ${count}: ${moved} of ${ROWS} rows moved (${((moved / ROWS) * 100).toFixed(1)} %), largest shard ${most.toFixed(3)} of the mean`,
+        );
+        expect(Math.abs(moved / ROWS - share)).toBeLessThan(0.02);
+        await cleanUp(at, buckets, quiet, 0);
+      } finally {
+        await own.stop();
+      }
+    },
+  );
+});
 
 describe("moving buckets while they are in use", () => {
   const move: BucketsMove = { before: first.shards, after: rebalance(first.shards, [0, 1, 2, 3]) };

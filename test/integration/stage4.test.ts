@@ -2,6 +2,7 @@ import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ChatLoad, NO_DIFFERENCE } from "../../bench/chatLoad.ts";
 import { distribution } from "../../bench/pauses.ts";
+import type { DoctorReport } from "../../doctor/report.ts";
 import { bucketOf } from "../../sharding/placement.ts";
 import { ShardRouter } from "../../sharding/ShardRouter.ts";
 import { uuidv7 } from "../../sharding/uuid.ts";
@@ -147,6 +148,21 @@ describe("stage 4", () => {
       ["global-pg0", "global-pg1", "pg0", "pg1", "shard1-pg0", "shard1-pg1"].sort(),
     );
     expect(Object.values(roles).filter((role) => role === "primary")).toHaveLength(3);
+  });
+
+  it("is examined cluster by cluster, and nothing has to be mended", async () => {
+    const { code, stdout, stderr } = await cgraph(["doctor", "--stack", stack, "--json"]);
+    const reports = JSON.parse(stdout) as DoctorReport[];
+    expect(reports.map(({ cluster, replicas }) => [cluster, replicas.length])).toEqual([
+      ["shard0", 1],
+      ["global", 1],
+      ["shard1", 1],
+    ]);
+    const bad = reports.flatMap(({ findings }) => findings.filter(({ severity }) => severity !== "info"));
+    expect(bad, stderr).toEqual([]);
+    expect(code).toBe(0);
+    const one = await cgraph(["doctor", "--stack", stack, "--cluster", "shard1", "--markdown"]);
+    expect(one.stdout).toContain(`stack ${stack}, shard1, cgraph_production`);
   });
 
   it("shows no change in a preview, and applies its schema again without one", async () => {

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type pg from "pg";
 import { docker } from "../../scripts/lib/docker.ts";
 import { ensureImage } from "../../scripts/lib/image.ts";
+import type { Places } from "../../scripts/reshard/places.ts";
 import { type SchemaPart, globalSchema, shardSchema } from "../../scripts/lib/schemaParts.ts";
 import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { publishMap, setOwned } from "../../sharding/publish.ts";
@@ -24,6 +25,8 @@ export interface DatabaseServer {
   /** How its own databases reach each other. */
   readonly conninfo: (database: string) => string;
   readonly query: <T extends pg.QueryResultRow>(database: string, sql: string, values?: unknown[]) => Promise<T[]>;
+  /** Runs a script of bash in its container; its own tools reach the databases through /tmp. */
+  readonly bash: (script: string) => Promise<string>;
   readonly stop: () => Promise<void>;
 }
 
@@ -39,8 +42,8 @@ async function postgresImage(): Promise<string> {
   });
 }
 
-/** Starts one on a port of 127.0.0.1. */
-export async function startShardServer(port: number): Promise<DatabaseServer> {
+/** Starts one on a port of 127.0.0.1. `settings`: as postgres takes them, in place of a test's, which keep nothing for good. */
+export async function startShardServer(port: number, settings = "-c fsync=off"): Promise<DatabaseServer> {
   const stack = uniqueStack();
   const container = `cgraph-${stack}`;
   const password = randomBytes(16).toString("hex");
@@ -50,14 +53,21 @@ export async function startShardServer(port: number): Promise<DatabaseServer> {
     ...["--entrypoint", "bash", await postgresImage(), "-c"],
     `set -e; initdb -D /tmp/data -U postgres --auth-local=trust --auth-host=scram-sha-256 --pwfile=<(echo "$PASSWORD") --no-sync >/dev/null
      echo "host all all all scram-sha-256" >>/tmp/data/pg_hba.conf
-     exec postgres -D /tmp/data -c listen_addresses='*' -c unix_socket_directories=/tmp -c wal_level=logical -c fsync=off \
+     exec postgres -D /tmp/data -c listen_addresses='*' -c unix_socket_directories=/tmp -c wal_level=logical ${settings} \
        -c max_connections=200 -c max_wal_senders=20 -c max_replication_slots=20 -c max_logical_replication_workers=12 -c max_worker_processes=20`,
   ]);
   const url = (database: string): string => `postgresql://postgres:${password}@127.0.0.1:${port}/${database}`;
   const query: DatabaseServer["query"] = (database, sql, values) => ask(url(database), sql, values);
   await eventually("PostgreSQL answers", async () => (await query("postgres", "SELECT 1")).length === 1);
   const conninfo = (database: string): string => `host=/tmp user=postgres dbname=${database}`;
-  return { url, conninfo, query, stop: () => docker(["rm", "--force", "--volumes", container]).then(() => undefined) };
+  const bash = (script: string): Promise<string> => docker(["exec", container, "bash", "-ec", script]);
+  return {
+    url,
+    conninfo,
+    query,
+    bash,
+    stop: () => docker(["rm", "--force", "--volumes", container]).then(() => undefined),
+  };
 }
 
 export const GLOBAL = "global";
@@ -112,6 +122,24 @@ export async function makeRouter(server: DatabaseServer, map: ShardMap, count: n
   });
   await buildRouter(server, map, count);
 }
+
+/** The shards as a move of buckets reaches them. */
+export const placesOn = (server: DatabaseServer, count: number): Places => ({
+  shards: Array.from({ length: count }, (_, number) => ({
+    number,
+    owner: (work) => withClient(server, shardName(number), work),
+    superuser: (statements) =>
+      withClient(server, shardName(number), async (client) => {
+        for (const statement of statements) await client.query(statement);
+        return "";
+      }),
+    conninfo: server.conninfo(shardName(number)),
+  })),
+  global: (work) => withClient(server, GLOBAL, work),
+  router: (work) => withClient(server, ROUTER, work),
+  streamRole: "postgres",
+  holdRouter: async (work) => ({ value: await work(), heldMs: 0 }),
+});
 
 /** Has the router database follow the map. */
 export async function buildRouter(server: DatabaseServer, map: ShardMap, count: number): Promise<void> {

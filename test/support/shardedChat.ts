@@ -34,6 +34,8 @@ export class ShardedChat {
   readonly #conversation = randomUUID();
   /** What each message's content is by the last acknowledged write. */
   readonly #known = new Map<string, { sender: string; content: string }>();
+  /** Those whose last write ended in the unknown: nobody can say what they ought to be. */
+  readonly #uncertain = new Set<string>();
   #pauses = new Pauses();
   #longestMs = 0;
   #writes = 0;
@@ -84,14 +86,17 @@ export class ShardedChat {
     for (let n = 0; !this.#stopped; n++) {
       const sender = this.#users[Math.floor(Math.random() * this.#users.length)] ?? "";
       const message = { sender, id: uuidv7() };
+      let touched = message;
       const began = performance.now();
       try {
         await this.#write(message, `new ${n}`);
         mine.push(message);
-        const old = mine[Math.floor(Math.random() * mine.length)] ?? message;
-        if (n % 10 === 9) await this.#delete(old, mine);
-        else await this.#change(old, `changed ${n}`);
+        touched = mine[Math.floor(Math.random() * mine.length)] ?? message;
+        if (n % 10 === 9) await this.#delete(touched, mine);
+        else await this.#change(touched, `changed ${n}`);
       } catch (error) {
+        this.#uncertain.add(touched.id);
+        mine.splice(0, mine.length, ...mine.filter(({ id }) => id !== touched.id));
         this.#errors.add(error instanceof Error ? error.message : String(error));
       }
       this.#longestMs = Math.max(this.#longestMs, performance.now() - began);
@@ -152,8 +157,9 @@ export class ShardedChat {
     );
     const rows = [...values.values()].flat();
     const found = new Map(rows.map((row) => [row.id, row]));
-    const lost = [...this.#known.keys()].filter((id) => !found.has(id)).length;
-    const wrong = [...found].filter(([id, row]) => this.#known.get(id)?.content !== row.content).length;
+    const sure = (id: string): boolean => !this.#uncertain.has(id);
+    const lost = [...this.#known.keys()].filter((id) => sure(id) && !found.has(id)).length;
+    const wrong = [...found].filter(([id, row]) => sure(id) && this.#known.get(id)?.content !== row.content).length;
     return { lost, doubled: rows.length - found.size, wrong };
   }
 }

@@ -29,6 +29,7 @@ const report: DoctorReport = {
   version: 160_004,
   role: "primary",
   stack: "dev",
+  cluster: null,
   replicas: ["pg1"],
   checkedAt: "2026-11-25T12:00:00.000Z",
   statisticsSince: "2026-11-15T12:00:00.000Z",

@@ -188,6 +188,26 @@ describe("configuration", () => {
     expect(() => planAws(config({ ...bucket, target: "aws" }))).toThrow("RDS keeps its backups itself");
   });
 
+  it("begins with what a repository has, up to now, a time or a backup's end; not where each shard has its own", () => {
+    const restoring = (restoreFirst: string, more: Record<string, string> = {}) =>
+      config({ ...more, restoreFirst }).backups.restoreFirst;
+    expect(config({}).backups.restoreFirst).toBeUndefined();
+    expect(restoring("latest")).toEqual(["--type=default"]);
+    expect(restoring("2026-11-22T15:05:00+01:00", { stage: "3" })).toEqual([
+      "--type=time",
+      "--target=2026-11-22 14:05:00+00",
+    ]);
+    expect(restoring("20261122-030000F_20261123-030000D")).toEqual([
+      "--set=20261122-030000F_20261123-030000D",
+      "--type=immediate",
+    ]);
+    for (const vague of ["2026-11-22T14:05:00", "2026-13-22T14:05:00Z", "yesterday", "--delta"]) {
+      expect(() => restoring(vague), vague).toThrow("latest, a time such as");
+    }
+    expect(() => restoring("latest", { stage: "4" })).toThrow("a repository each");
+    expect(() => planAws(config({ restoreFirst: "latest", target: "aws" }))).toThrow("RDS keeps its backups itself");
+  });
+
   it("names a key that nothing reads", () => {
     expect(() => checkKeys(["stage", "prot"])).toThrow("cgraph:prot");
   });
