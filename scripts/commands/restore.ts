@@ -3,6 +3,7 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { valuesForBackups } from "../lib/awsBackups.ts";
 import { confirm } from "../lib/ask.ts";
+import { clusterViews } from "../lib/clusters.ts";
 import { currentPrimary, settle, superuserSql } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
 import { refuseDuringMove } from "../migrate/journal.ts";
@@ -11,10 +12,11 @@ import { archivedTimelines, listBackups, listPoints, timelineHistory } from "../
 import { print, printJson } from "../lib/print.ts";
 import { note, step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
-import { type RecoveryNode, reasons, runRecoveryNode } from "../lib/recoveryNode.ts";
+import { type RecoveryNode, reasons, repositoryOf, runRecoveryNode } from "../lib/recoveryNode.ts";
 import { restoreArguments, timelineFor } from "../lib/restoreTarget.ts";
 import { openStack } from "../lib/stack.ts";
 import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
+import { joinRestored } from "../shards/restored.ts";
 
 export interface RestoreFlags {
   readonly stack: string;
@@ -67,51 +69,100 @@ async function planRestore(
   return restoreArguments(to, { backups, points, timeline: found, currentLsn, now: Date.now() });
 }
 
-/** Restores into a new volume with a container of its own; the running server is not touched. */
-async function restoreInto(node: RecoveryNode): Promise<void> {
-  await step("restore into a new volume", async (progress) => {
-    const result = await runRecoveryNode(node, (line) => progress.detail(line.replace(/^cgraph: /, "").slice(0, 100)));
-    if (result.code !== 0) {
-      throw new UserError(
-        `the restore failed; nothing was changed:\n${reasons(result)}`,
-        "see ./cgraph-db backups for what can be restored",
-        EXIT.failed,
-      );
-    }
-    return { value: undefined, done: node.volume };
-  });
+/** One cluster's part of a restore: where it reads, from what, and into which volume. */
+interface Planned {
+  /** The cluster's name; empty where the stack is one. */
+  readonly cluster: string;
+  readonly node: RecoveryNode;
+  /** The server that takes writes, where one answers. */
+  readonly primary: string | undefined;
 }
 
-/** `restore`: the database as it was, in a new volume, which the server then takes; the old volume stays as it is. */
+/** Restores into a new volume with a container of its own; the running server is not touched. */
+async function restoreInto({ cluster, node }: Planned): Promise<void> {
+  await step(
+    cluster === "" ? "restore into a new volume" : `restore ${cluster} into a new volume`,
+    async (progress) => {
+      const result = await runRecoveryNode(node, (line) =>
+        progress.detail(line.replace(/^cgraph: /, "").slice(0, 100)),
+      );
+      if (result.code !== 0) {
+        throw new UserError(
+          `the restore failed; nothing was changed:\n${reasons(result)}`,
+          "see ./cgraph-db backups for what can be restored",
+          EXIT.failed,
+        );
+      }
+      return { value: undefined, done: node.volume };
+    },
+  );
+}
+
+/** Clusters have positions in WAL, backups and timelines of their own: only a moment means the same to all. */
+function checkMoment({ to, timeline }: RestoreFlags, clusters: number): void {
+  if (clusters === 1) return;
+  if (timeline === undefined && !/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$|^\d{8}-\d{6}F/i.test(to)) return;
+  throw new UserError(
+    `the stack has ${clusters} clusters, and ${timeline === undefined ? to : "a timeline"} is one cluster's own`,
+    "give a time, or a restore point (./cgraph-db backup point NAME makes one on all of them)",
+  );
+}
+
+/** `restore`: the database as it was, in new volumes, which the servers then take; the old volumes stay as they are. */
 export async function restore(flags: RestoreFlags): Promise<void> {
   const lock = lockStack(flags.stack, "restore");
   try {
     refuseDuringMove(flags.stack);
     const stack = await openStack(flags.stack);
     const values = await valuesForBackups(stack, "restore", { to: flags.to });
+    const views = clusterViews(values);
+    checkMoment(flags, views.length);
     const { refresh } = await reconcile(stack);
-    // The first server makes the database in every stage; the others copy it.
-    const [node] = values.nodes;
-    if (!node) throw new Error("the stack has no server");
-    const primary = await answeringPrimary(values);
-    const args = await planRestore(flags, values.backupContainer, primary?.lsn);
     const { dataGenerations, dataVolumeOptions, backups } = checkedConfig(flags.stack);
     const next = Math.max(...dataGenerations) + 1;
-    const volume = dataVolumeName(flags.stack, node.name, next);
+    const planned: Planned[] = [];
+    for (const { name: cluster, values: view } of views) {
+      // The first server makes the database in every stage; the others copy it.
+      const [like] = view.nodes;
+      if (!like) throw new Error("the stack has no server");
+      const primary = await answeringPrimary(view);
+      const args = await planRestore(flags, view.backupContainer, primary?.lsn);
+      planned.push({
+        ...{ cluster, primary: primary?.container },
+        node: {
+          ...{ stack: flags.stack, name: "restore", like, volume: dataVolumeName(flags.stack, like.name, next) },
+          ...{ volumeOptions: dataVolumeOptions, repository: repositoryOf(cluster), archives: true },
+          ...{ remoteRepository: backups.s3 !== undefined, command: ["recover", ...args] },
+        },
+      });
+    }
+    const kept = planned.map(({ node }) => node.like.dataVolume);
     await confirm(
-      `This puts stack ${flags.stack} back to ${flags.to}. Changes since then will be only in the old volume ${node.dataVolume}, which is kept. Clients are cut off for some seconds.`,
+      `This puts stack ${flags.stack} back to ${flags.to}. Changes since then will be only in the old ${kept.length === 1 ? `volume ${kept[0]}, which is` : `volumes ${kept.join(", ")}, which are`} kept. Clients are cut off for some seconds.`,
       "yes",
       flags.yes === true,
     );
-    if (primary) await archiveUntilNow(primary.container);
-    await restoreInto({
-      ...{ stack: flags.stack, name: "restore", like: node, volume, volumeOptions: dataVolumeOptions },
-      ...{ archives: true, remoteRepository: backups.s3 !== undefined, command: ["recover", ...args] },
-    });
+    for (const { primary } of planned) if (primary !== undefined) await archiveUntilNow(primary);
+    for (const one of planned) await restoreInto(one);
     writeStackConfig(flags.stack, { dataGenerations: JSON.stringify([...dataGenerations, next]) });
-    await settle((await deploy(stack, { refresh })).values);
-    if (flags.json) printJson({ stack: flags.stack, restoredTo: flags.to, volume, keptVolume: node.dataVolume });
-    else print(`Restored to ${flags.to}, in volume ${volume}. The old data is untouched in volume ${node.dataVolume}.`);
+    const { values: restored } = await deploy(stack, { refresh });
+    await settle(restored);
+    if (views.length > 1) {
+      await step("shards follow the global database", async (progress) => {
+        await joinRestored(flags.stack, restored, progress);
+        return { value: undefined, done: "all" };
+      });
+    }
+    const volumes = planned.map(({ node }) => node.volume);
+    if (flags.json) {
+      const single = volumes.length === 1;
+      printJson({
+        ...{ stack: flags.stack, restoredTo: flags.to },
+        ...(single ? { volume: volumes[0], keptVolume: kept[0] } : { volumes, keptVolumes: kept }),
+      });
+    } else {
+      print(`Restored to ${flags.to}, in ${volumes.join(", ")}. The old data is untouched in ${kept.join(", ")}.`);
+    }
   } finally {
     lock.release();
   }

@@ -1,4 +1,3 @@
-import { FIRST_CLUSTER } from "../../components/docker/shardRoutes.ts";
 import { dockerName } from "../../components/docker/names.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { count } from "../../tuning/words.ts";
@@ -7,7 +6,7 @@ import { lockStack } from "../lib/lock.ts";
 import { type Backup, type Verification, listBackups, readVerification, writeVerification } from "../lib/pgbackrest.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
-import { reasons, removeRecoveryNode, runRecoveryNode } from "../lib/recoveryNode.ts";
+import { reasons, removeRecoveryNode, repositoryOf, runRecoveryNode } from "../lib/recoveryNode.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 import { checkedConfig } from "../lib/stackConfig.ts";
 import { refuseDuringMove } from "../migrate/journal.ts";
@@ -21,10 +20,6 @@ export interface VerifyFlags {
   readonly cluster?: string;
   readonly json?: boolean;
 }
-
-/** The name of a cluster's repository within the stack: the first one's is older than shards. */
-const repositoryVolume = (cluster: string): string =>
-  cluster === "" || cluster === FIRST_CLUSTER ? "backups" : `${cluster}-backups`;
 
 /** What the image's cgraph-verify prints. */
 type Found = Pick<Verification, "ok" | "problems" | "problemCount" | "tables" | "rows">;
@@ -56,7 +51,7 @@ export async function verify(flags: VerifyFlags): Promise<ExitCode> {
         archives: false,
         remoteRepository: checkedConfig(flags.stack).backups.s3 !== undefined,
       },
-      repository: repositoryVolume(cluster),
+      repository: repositoryOf(cluster),
       command: ["verify", name, ...(flags.all ? ["all"] : [])],
     };
     const began = Date.now();

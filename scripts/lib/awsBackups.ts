@@ -2,8 +2,8 @@
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
-import { EXIT, UserError } from "../../tuning/errors.ts";
-import { clusterView, clusterViews } from "./clusters.ts";
+import { UserError } from "../../tuning/errors.ts";
+import { clusterView } from "./clusters.ts";
 import { type AnyStackValues, anyStackValues } from "./stack.ts";
 
 export type BackupCommand = "backup" | "backups" | "restore";
@@ -42,14 +42,8 @@ export async function valuesForBackups(
   { to, cluster }: { to?: string; cluster?: string } = {},
 ): Promise<StackValues> {
   const values = await anyStackValues(stack);
-  if (!isAws(values) && command === "restore" && clusterViews(values).length > 1) {
-    throw new UserError(
-      "restoring the clusters of a sharded stack is not in this version yet",
-      "nothing was changed; docs/sharding.md#backups says what there is",
-      EXIT.refused,
-    );
-  }
-  if (!isAws(values)) return clusterView(values, { cluster }).values;
+  // A restore is all clusters' affair.
+  if (!isAws(values)) return command === "restore" ? values : clusterView(values, { cluster }).values;
   const primary = values.nodes[0];
   throw new UserError(
     `stack ${stack.name} is on AWS, where RDS takes backups and restores them, always into an instance of another name`,

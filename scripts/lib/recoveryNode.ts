@@ -1,6 +1,7 @@
 /** A server in a container and on a volume of its own, for as long as a backup is restored there; nobody reaches it. */
 import { INSTALLATION_LABEL, STACK_LABEL, dockerName, driverOptions } from "../../components/docker/names.ts";
 import { CONFIG_DIRECTORY } from "../../components/docker/ConfigFiles.ts";
+import { FIRST_CLUSTER } from "../../components/docker/shardRoutes.ts";
 import { REPOSITORY_DIRECTORY } from "../../components/docker/pgbackrestFiles.ts";
 import type { NodeOutput } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
@@ -26,6 +27,10 @@ export interface RecoveryNode {
   /** What the image's entrypoint is told. */
   readonly command: readonly string[];
 }
+
+/** The name of a cluster's repository within the stack: the first one's is older than shards. */
+export const repositoryOf = (cluster: string): string =>
+  cluster === "" || cluster === FIRST_CLUSTER ? "backups" : `${cluster}-backups`;
 
 /** Removes container and volume, where they are there. */
 export async function removeRecoveryNode({ stack, name, volume }: RecoveryNode): Promise<void> {

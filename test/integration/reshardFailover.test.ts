@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ShardRouter } from "../../sharding/ShardRouter.ts";
+import { uuidv7 } from "../../sharding/uuid.ts";
 import { clusterViews } from "../../scripts/lib/clusters.ts";
 import { clusterMembers, currentPrimary, isLeader } from "../../scripts/lib/cluster.ts";
 import { docker } from "../../scripts/lib/docker.ts";
@@ -115,5 +116,42 @@ describe.runIf(FULL)(`a move of buckets whose shards lose their primaries${LONG}
       const { stdout } = await cgraph(["preview", "--stack", stack, "--json"]);
       return (JSON.parse(stdout) as { verdict: string }).verdict === "none";
     });
+  });
+
+  it("goes back with all its clusters to a restore point, and works on", { timeout: 1_800_000 }, async () => {
+    const user = (name: string) =>
+      ask(env["DATABASE_URL"], "INSERT INTO users (id, username, email) VALUES ($1, $2, $2 || '@example.org')", [
+        uuidv7(),
+        name,
+      ]);
+    const setting = (url: string | undefined) => ask(url, "SELECT key FROM settings WHERE key = 'kept'");
+    const names = () =>
+      ask<{ username: string }>(
+        env["DATABASE_URL"],
+        "SELECT username FROM users WHERE username ~ '^(early|late)' ORDER BY 1",
+      );
+    for (const cluster of ["shard0", "global", "shard1", "shard2"]) {
+      await cgraphOk("backup", "--cluster", cluster, "--stack", stack);
+    }
+    await ask(env["DATABASE_GLOBAL_URL"], "INSERT INTO settings (key, value) VALUES ('kept', '1')");
+    for (let n = 0; n < 12; n++) await user(`early${n}`);
+    await cgraphOk("backup", "point", "noon", "--stack", stack);
+    for (let n = 0; n < 12; n++) await user(`late${n}`);
+    await ask(env["DATABASE_GLOBAL_URL"], "DELETE FROM settings");
+    await cgraphOk("restore", "--to", "noon", "--stack", stack, "--yes");
+    expect((await names()).map(({ username }) => username).filter((name) => name.startsWith("late"))).toEqual([]);
+    expect(await names()).toHaveLength(12);
+    for (const url of ["DATABASE_GLOBAL_URL", "SHARD_0_URL", "SHARD_1_URL", "SHARD_2_URL"]) {
+      expect(await setting(env[url]), url).toEqual([{ key: "kept" }]);
+    }
+    // Names that were claimed since are free again, and global tables are followed.
+    await user("late0");
+    await ask(env["DATABASE_GLOBAL_URL"], "UPDATE settings SET value = '2' WHERE key = 'kept'");
+    await eventually("shard 2 follows", async () => {
+      const rows = await ask(env["SHARD_2_URL"], "SELECT FROM settings WHERE key = 'kept' AND value = '2'");
+      return rows.length === 1;
+    });
+    const { stdout } = await cgraph(["preview", "--stack", stack, "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({ verdict: "none" });
   });
 });
