@@ -39,6 +39,9 @@ ${s3.keys ? `repo1-s3-key=${s3.keys.id}\nrepo1-s3-key-secret=${s3.keys.secret}` 
 ${s3.ca === undefined ? "" : `repo1-storage-ca-file=${CONFIG_DIRECTORY}/${CA_FILE}\n`}`;
 }
 
+/** A replica that restarts as a backup begins answers no more, and pgBackRest would wait for it for half an hour. */
+const ANSWER_SECONDS = 600;
+
 /** The repository's part: encrypted, kept for so many days. */
 function repositoryConf({ key, retentionDays, s3 }: RepositoryConf): string {
   return `[global]
@@ -50,6 +53,8 @@ repo1-bundle=y
 repo1-block=y
 compress-type=lz4
 start-fast=y
+db-timeout=${ANSWER_SECONDS}
+protocol-timeout=${ANSWER_SECONDS + 30}
 log-level-file=off
 log-level-console=info
 process-max=2

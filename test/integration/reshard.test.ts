@@ -21,13 +21,11 @@ import { freePort } from "../support/cli.ts";
 import {
   type DatabaseServer,
   GLOBAL,
-  ROUTER,
   makeRouter,
   makeShards,
   placesOn,
   shardName,
   startShardServer,
-  withClient,
 } from "../support/shardServer.ts";
 import { ShardedChat } from "../support/shardedChat.ts";
 
