@@ -21,8 +21,7 @@ import {
   GLOBAL_CLUSTER,
   clusterScope,
   globalSlot,
-  routerPools,
-  shardPools,
+  shardedPools,
 } from "../components/docker/shardRoutes.ts";
 import { describeSharding } from "./shardOutputs.ts";
 import type { PoolPlan, Topology } from "./topology.ts";
@@ -112,7 +111,7 @@ export function replicated(
     });
   const poolers = new PgBouncerPool("pool", {
     ...{ site, credentials, pool },
-    ...(sharding && { more: shardPools(sharding), ...(leadsToRouter(config) && { front: routerPools(sharding) }) }),
+    ...(sharding && shardedPools(sharding, leadsToRouter(config))),
   });
   const router = new Router(
     "router",

@@ -7,9 +7,9 @@ import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsPool } from "../../stacks/aws/plan.ts";
 import type { Credentials } from "../Credentials.ts";
-import { type MorePool, pgbouncerIni, userlist } from "../docker/pgbouncerFiles.ts";
-import { FIRST_CLUSTER, GLOBAL_CLUSTER, poolDatabase } from "../docker/shardRoutes.ts";
-import { DATABASE, READ_DATABASE, ROUTER_DATABASE, type RoleName } from "../roles.ts";
+import { pgbouncerIni, userlist } from "../docker/pgbouncerFiles.ts";
+import { type ClusterUpstreams, FIRST_CLUSTER, routerPools, shardPools } from "../docker/shardRoutes.ts";
+import type { RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import { NO_RECOVERY_DAYS, awsName } from "./names.ts";
@@ -30,40 +30,12 @@ export interface PgbouncerServiceArgs {
   readonly clusters?: readonly { readonly name: string; readonly servers: readonly RdsServer[] }[];
 }
 
-/** Where a cluster's writes and reads go. */
-interface Hosts {
-  readonly write: string;
-  readonly read: readonly string[];
-}
-
 /** Who of a cluster takes writes and who serves reads, when their names are known. */
-const hostsOf = (servers: readonly RdsServer[]): pulumi.Output<Hosts> =>
+const upstreamsOf = (servers: readonly RdsServer[]): pulumi.Output<ClusterUpstreams> =>
   pulumi.all(servers.map(({ address }) => address)).apply(([write = "", ...replicas]) => ({
-    write,
-    read: replicas.length > 0 ? replicas : [write],
+    write: { hosts: [write], port: 5432 },
+    read: { hosts: replicas.length > 0 ? replicas : [write], port: 5432 },
   }));
-
-/** The pools of a sharded stack: two for each cluster, and the application's own two to the router database. */
-function shardedPools(clusters: ReadonlyMap<string, Hosts>, size: number): { front: MorePool[]; more: MorePool[] } {
-  const at = (hosts: readonly string[]): MorePool["upstream"] => ({ hosts, port: 5432 });
-  const more = [...clusters].flatMap(([name, { write, read }]): MorePool[] => {
-    const pool = poolDatabase(name);
-    return [
-      { name: pool, upstream: at([write]), database: DATABASE },
-      { name: `${pool}_ro`, upstream: at(read), database: DATABASE },
-    ];
-  });
-  const global = clusters.get(GLOBAL_CLUSTER);
-  if (!global) throw new Error("shards without a global database");
-  const router = { database: ROUTER_DATABASE, size };
-  return {
-    front: [
-      { ...router, name: DATABASE, upstream: at([global.write]) },
-      { ...router, name: READ_DATABASE, upstream: at(global.read) },
-    ],
-    more,
-  };
-}
 
 export interface PgbouncerService {
   /** DNS name of the load balancer in front of the tasks. */
@@ -99,17 +71,19 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
     .apply(userlist);
   const others = args.clusters ?? [];
   const ini = pulumi
-    .all([hostsOf([primary, ...replicas]), pulumi.all(others.map(({ servers }) => hostsOf(servers)))])
+    .all([upstreamsOf([primary, ...replicas]), pulumi.all(others.map(({ servers }) => upstreamsOf(servers)))])
     .apply(([first, rest]) => {
       const clusters = new Map([
         [FIRST_CLUSTER, first],
-        ...rest.map((hosts, index) => [others[index]?.name ?? "", hosts] as const),
+        ...rest.map((upstreams, index) => [others[index]?.name ?? "", upstreams] as const),
       ]);
       return pgbouncerIni({
         ...pool,
-        write: { hosts: [first.write], port: 5432 },
-        read: { hosts: first.read, port: 5432 },
-        ...(others.length > 0 ? shardedPools(clusters, pool.routerPoolSize) : {}),
+        ...first,
+        ...(others.length > 0 && {
+          front: routerPools(clusters, pool.routerPoolSize, false),
+          more: shardPools(clusters, false),
+        }),
         auth: "file",
       });
     });

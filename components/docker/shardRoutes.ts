@@ -1,7 +1,7 @@
 /** Names and routes of a sharded stack's clusters, as components and commands need them. Pure. */
 import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, ROUTER_DATABASE, shardDatabase } from "../roles.ts";
 import { ROUTER, ROUTES, clusterRoutes } from "./haproxyFiles.ts";
-import type { MorePool } from "./pgbouncerFiles.ts";
+import type { MorePool, Upstream } from "./pgbouncerFiles.ts";
 import type { ShardingPlan } from "../../stacks/topology.ts";
 
 export const GLOBAL_CLUSTER = "global";
@@ -38,30 +38,54 @@ export function routesOf(
   return clusterRoutes(index);
 }
 
-const at = (port: number): MorePool["upstream"] => ({ hosts: [ROUTER], port });
+/** Where a cluster is reached. */
+export interface ClusterUpstreams {
+  readonly write: Upstream;
+  readonly read: Upstream;
+}
 
-/** The pools of a sharded stack's clusters: for each one that writes and one that reads. */
-export function shardPools(plan: ShardingPlan): MorePool[] {
-  return [FIRST_CLUSTER, ...plan.others.map(({ name }) => name)].flatMap((cluster): MorePool[] => {
-    const { write, read } = routesOf(plan, cluster);
-    const name = poolDatabase(cluster);
-    // Passwords are asked of the cluster itself: one that is down takes no other with it.
-    return [
-      { name, upstream: at(write), database: DATABASE, authDatabase: name },
-      { name: `${name}_ro`, upstream: at(read), database: DATABASE, authDatabase: `${name}_ro` },
-    ];
-  });
+/** Those of a stack in Docker, where one router leads to all clusters. */
+function routedUpstreams(plan: ShardingPlan): ReadonlyMap<string, ClusterUpstreams> {
+  const at = (port: number): Upstream => ({ hosts: [ROUTER], port });
+  return new Map(
+    [FIRST_CLUSTER, ...plan.others.map(({ name }) => name)].map((cluster) => {
+      const { write, read } = routesOf(plan, cluster);
+      return [cluster, { write: at(write), read: at(read) }];
+    }),
+  );
 }
 
 /**
- * Where the application's own names of the database lead once there are shards: to the router database, which shows them
- * all as one.
+ * The pools of a sharded stack's clusters: for each one that writes and one that reads. `asks`: whether passwords are asked
+ * of the servers; then of the cluster itself, so that one that is down takes no other with it.
  */
-export function routerPools(plan: ShardingPlan): MorePool[] {
-  const { write, read } = routesOf(plan, GLOBAL_CLUSTER);
-  const common = { database: ROUTER_DATABASE, size: plan.routerPoolSize };
-  return [
-    { ...common, name: DATABASE, upstream: at(write), authDatabase: GLOBAL_DATABASE },
-    { ...common, name: READ_DATABASE, upstream: at(read), authDatabase: `${GLOBAL_DATABASE}_ro` },
-  ];
+export const shardPools = (clusters: ReadonlyMap<string, ClusterUpstreams>, asks: boolean): MorePool[] =>
+  [...clusters].flatMap(([cluster, { write, read }]): MorePool[] => {
+    const name = poolDatabase(cluster);
+    const own = (pool: string, upstream: Upstream): MorePool => ({
+      ...{ name: pool, upstream, database: DATABASE },
+      ...(asks && { authDatabase: pool }),
+    });
+    return [own(name, write), own(`${name}_ro`, read)];
+  });
+
+/**
+ * Where the application's own names of the database lead once there are shards: to the router database, which shows them
+ * all as one. `size`: server connections at most.
+ */
+export function routerPools(clusters: ReadonlyMap<string, ClusterUpstreams>, size: number, asks: boolean): MorePool[] {
+  const global = clusters.get(GLOBAL_CLUSTER);
+  if (!global) throw new Error("shards without a global database");
+  const own = (name: string, upstream: Upstream, authDatabase: string): MorePool => ({
+    ...{ name, upstream, database: ROUTER_DATABASE, size },
+    ...(asks && { authDatabase }),
+  });
+  return [own(DATABASE, global.write, GLOBAL_DATABASE), own(READ_DATABASE, global.read, `${GLOBAL_DATABASE}_ro`)];
+}
+
+/** The pools of a stack in Docker beside its two, and where these lead. */
+export function shardedPools(plan: ShardingPlan, leadsToRouter: boolean): { more: MorePool[]; front?: MorePool[] } {
+  const clusters = routedUpstreams(plan);
+  const more = shardPools(clusters, true);
+  return leadsToRouter ? { more, front: routerPools(clusters, plan.routerPoolSize, true) } : { more };
 }

@@ -1,7 +1,8 @@
 /** How applications reach a database on AWS. */
-import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, type RoleName, shardDatabase } from "../../components/roles.ts";
+import { DATABASE, READ_DATABASE, type RoleName } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { Endpoint } from "../../stacks/outputs.ts";
+import { shardEnvironment } from "../lib/connection.ts";
 import { loginOf } from "../lib/login.ts";
 
 interface Trust {
@@ -42,7 +43,6 @@ export function environmentAws(values: AwsStackValues, authorities: string): Rec
     url(values, role, read, verified, { parameters: { load_balance_hosts: "random" } });
   const pooledReads =
     pool?.kind === "pgbouncer" ? url(values, "cgraph", [pool], trust, { database: READ_DATABASE }) : undefined;
-  const shards = Array.from({ length: values.sharding?.shards ?? 0 }, (_, shard) => shard);
   const pooled = (database: string): string => url(values, "cgraph", [pool ?? write], trust, { database });
   const replica = pooledReads ?? (read.length > 0 ? reads("cgraph") : undefined);
   return {
@@ -52,13 +52,7 @@ export function environmentAws(values: AwsStackValues, authorities: string): Rec
     DATABASE_READONLY_URL: read.length > 0 ? reads("cgraph_readonly") : direct("cgraph_readonly"),
     DATABASE_OWNER_URL: direct("cgraph_owner"),
     DATABASE_MONITOR_URL: direct("cgraph_monitor"),
-    ...(shards.length > 0 && { DATABASE_GLOBAL_URL: pooled(GLOBAL_DATABASE), SHARD_MAP_URL: pooled(GLOBAL_DATABASE) }),
-    ...(Object.fromEntries(
-      shards.flatMap((shard) => [
-        [`SHARD_${shard}_URL`, pooled(shardDatabase(shard))],
-        [`SHARD_${shard}_REPLICA_URL`, pooled(`${shardDatabase(shard)}_ro`)],
-      ]),
-    ) as Record<string, string>),
+    ...shardEnvironment(values.sharding?.shards ?? 0, pooled),
     ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
     PGSSLROOTCERT: authorities,
   };

@@ -50,9 +50,8 @@ export function connectionUrl(
   return `postgresql://${user}@${host}:${port}/${database}?${parameters.toString().replaceAll("%2F", "/")}`;
 }
 
-/** At stage 4: a pool for each shard and for the global database. */
-function shardEnvironment(values: StackValues, url: (database: string) => string): Record<string, string> {
-  const shards = shardingOf(values)?.shards ?? 0;
+/** At stage 4: a pool for each shard and for the global database. `shards`: 0 where there are none. */
+export function shardEnvironment(shards: number, url: (database: string) => string): Record<string, string> {
   if (shards === 0) return {};
   const each = Array.from({ length: shards }, (_, shard) => [
     [`SHARD_${shard}_URL`, url(shardDatabase(shard))],
@@ -82,7 +81,9 @@ export async function environment(stack: string, values: StackValues): Promise<R
     DATABASE_OWNER_URL: direct("cgraph_owner"),
     DATABASE_MONITOR_URL: direct("cgraph_monitor"),
     ...(pool &&
-      shardEnvironment(values, (database) => connectionUrl(values, "cgraph", pool, { certificate }, database))),
+      shardEnvironment(shardingOf(values)?.shards ?? 0, (database) =>
+        connectionUrl(values, "cgraph", pool, { certificate }, database),
+      )),
     ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
     PGSSLROOTCERT: certificate,
   };

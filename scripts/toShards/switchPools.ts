@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { containerPgbouncerIni } from "../../components/docker/pgbouncerContainers.ts";
-import { routerPools, shardPools } from "../../components/docker/shardRoutes.ts";
+import { shardedPools } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, ROUTER_DATABASE } from "../../components/roles.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
@@ -22,10 +22,8 @@ const WRITE = `cat >/etc/cgraph/.pgbouncer.ini.new && chown root:postgres /etc/c
 async function writeFront(values: StackValues, config: StackConfig, front: Front): Promise<void> {
   const { pool, sharding } = planTopology(config, await dockerHost());
   if (!pool || !sharding) throw new Error("only a sharded stack has pools that lead to all shards");
-  const ini = containerPgbouncerIni(pool, loginOf(values, "cgraph_pooler").user, {
-    more: shardPools(sharding),
-    ...(front === "router" && { front: routerPools(sharding) }),
-  });
+  const pools = shardedPools(sharding, front === "router");
+  const ini = containerPgbouncerIni(pool, loginOf(values, "cgraph_pooler").user, pools);
   const poolers = values.services.filter(({ kind }) => kind === "pgbouncer");
   await Promise.all(
     poolers.map(({ container }) =>
