@@ -123,7 +123,8 @@ describe.skipIf(reason !== undefined)(`a machine that is lost${WHY_NOT}`, () => 
     const name = uniqueStack();
     try {
       await configureBucket(name);
-      await setConfig(name, { stage, backupS3Path: `/${stack}`, restoreFirst: "latest", monitoring: "false" });
+      const place = { backupS3Path: `/${stack}`, restoreFirst: "latest" };
+      await setConfig(name, { ...place, stage, maxConnections: "40" });
       await setSecret("backupKey", key, name);
       await cgraphOk("up", "--stack", name, "--no-install");
       expect(await sql("SELECT text FROM last", name)).toBe("written last");

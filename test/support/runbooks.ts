@@ -103,7 +103,7 @@ export const NOT_RUN: readonly NotRun[] = [
     "./cgraph-db config set restoreFirst",
     "./cgraph-db up --stage 2",
     "./cgraph-db config unset restoreFirst",
-    "docker volume create --label cgraph.stack=",
+    "docker volume create cgraph-STACK-backups",
     "docker run --rm --volume cgraph-STACK-backups:/to",
   ].map((command) => ({ command, reason: "another machine; tried in test/integration/backupPlaces.test.ts" })),
 ];

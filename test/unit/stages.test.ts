@@ -200,6 +200,7 @@ describe("configuration", () => {
     expect(restoring("20261122-030000F_20261123-030000D")).toEqual([
       "--set=20261122-030000F_20261123-030000D",
       "--type=immediate",
+      "--recovery-option=recovery_target_timeline=current",
     ]);
     for (const vague of ["2026-11-22T14:05:00", "2026-13-22T14:05:00Z", "yesterday", "--delta"]) {
       expect(() => restoring(vague), vague).toThrow("latest, a time such as");
