@@ -38,7 +38,8 @@ export interface BackupConfig {
 export function restoreFirstArguments(to: string): readonly string[] | undefined {
   if (to === "latest") return ["--type=default"];
   // Along its own timeline, as in a restore.
-  if (/^\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?$/.test(to)) return [`--set=${to}`, "--type=immediate", "--recovery-option=recovery_target_timeline=current"];
+  if (/^\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?$/.test(to))
+    return [`--set=${to}`, "--type=immediate", "--recovery-option=recovery_target_timeline=current"];
   // Only with a time zone: anything vaguer would be read in one that the person did not mean.
   if (!/^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)$/.test(to)) return undefined;
   const time = new Date(to.replace(" ", "T"));
