@@ -16,11 +16,14 @@ import { explainPulumi, valuesAfterUp } from "./stack.ts";
 /** How often a container may start anew before it is taken to be broken. */
 const RESTARTS = 3;
 
-/** Calls back for each container that starts over and over: waiting for its health would take ten minutes. */
+/**
+ * Calls back for each container that starts over and over: waiting for its health would take ten minutes. `waiting`: the
+ * ones that are new and not healthy yet, which may wait for it.
+ */
 async function watchContainers(
   stack: string,
   signal: AbortSignal,
-  onBroken: (container: string) => Promise<void>,
+  onBroken: (container: string, waiting: readonly string[]) => Promise<void>,
 ): Promise<void> {
   // A container that was broken before is about to be replaced: only restarts from now on count.
   const before = new Map<string, number>();
@@ -28,10 +31,16 @@ async function watchContainers(
     try {
       const containers = await listLabelled("container", stack);
       const states = await containerStates(containers.map(({ name }) => name));
+      const stateOf = (name: string) => states.find((state) => state.name === name);
+      const waiting = containers.filter(({ id, name }) => !before.has(id) && stateOf(name)?.health === "starting");
       for (const { id, name } of containers) {
-        const restarts = states.find((state) => state.name === name)?.restarts ?? 0;
+        const restarts = stateOf(name)?.restarts ?? 0;
         if (first) before.set(id, restarts);
-        if (restarts - (before.get(id) ?? 0) >= RESTARTS) await onBroken(name);
+        if (restarts - (before.get(id) ?? 0) < RESTARTS) continue;
+        await onBroken(
+          name,
+          waiting.map((one) => one.name),
+        );
       }
     } catch {
       // Docker does not answer for the moment; Pulumi itself will say so.
@@ -94,11 +103,11 @@ async function operate(
     process.on("SIGTERM", interrupt);
     const watching = new AbortController();
     if (watch) {
-      void watchContainers(stack.name, watching.signal, async (container) => {
+      void watchContainers(stack.name, watching.signal, async (container, waiting) => {
         broken ??= { container, words: await lastWords(container) };
         abort.abort();
-        // Pulumi waits for its health until it is gone; the data is in volumes.
-        await run("docker", ["rm", "--force", container]);
+        // Pulumi waits for the health of these until they are gone; the data is in volumes.
+        await run("docker", ["rm", "--force", container, ...waiting]);
       });
     }
     try {
