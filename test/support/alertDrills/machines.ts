@@ -1,6 +1,7 @@
 /** Drills of the alerts about disks, processors and memory. What they take they take of pg2, or in containers of their own. */
 import { MEMORY_FREE, SERVER_MEMORY } from "../../../monitoring/alerts/machines.ts";
 import { docker } from "../../../scripts/lib/docker.ts";
+import { run } from "../../../scripts/lib/run.ts";
 import { cgraphOk, setConfig } from "../cli.ts";
 import type { Drill, Drilled } from "./drill.ts";
 
@@ -113,12 +114,50 @@ function hostMemory(on: Drilled, thresholds: Readonly<Record<string, unknown>>):
   };
 }
 
-/** Each write waits until the disk has it. */
-const waiting = (on: Drilled, processes: number) => async (): Promise<void> => {
-  for (let n = 0; n < processes; n++) {
-    await loop(on, "backup", `dd if=/dev/zero of=/tmp/io$$ bs=4k count=2000 oflag=direct,dsync status=none`);
-  }
-};
+/** The disk that a folder of this machine is on, whole: limits are a disk's, not a partition's. */
+async function diskOf(folder: string): Promise<string> {
+  const source = (await run("findmnt", ["-vno", "SOURCE", "--target", folder])).stdout.trim();
+  const whole = (await run("lsblk", ["-ndo", "PKNAME", source])).stdout.trim();
+  return whole === "" ? source : `/dev/${whole}`;
+}
+
+/**
+ * Writers on a disk that lets each of them have twenty requests a second: they wait, and take nothing from anybody. How
+ * much of the time counts as waiting depends on what else the machine does: the thresholds come to where that can be seen.
+ */
+function diskWait(on: Drilled, thresholds: Readonly<Record<string, unknown>>): Drill {
+  const names: string[] = [];
+  const write = async (script: string): Promise<void> => {
+    const disk = await diskOf((await docker(["info", "--format", "{{.DockerRootDir}}"])).trim());
+    const image = (await docker(["inspect", "--format", "{{.Image}}", on.container("exporters")])).trim();
+    const name = on.container(`writer${names.length}`);
+    names.push(name);
+    const limits = ["--device-write-iops", `${disk}:20`, "--network", "none"];
+    const label = ["--label", `cgraph.stack=${on.stack}`];
+    const command = `exec 2>/dev/null; while :; do ${script}; done`;
+    await docker(["run", "--detach", "--rm", "--name", name, ...label, ...limits, image, "bash", "-c", command]);
+  };
+  const dd = (requests: number): string =>
+    `dd if=/dev/zero of=/tmp/io bs=4k count=${requests} oflag=direct,dsync status=none`;
+  return {
+    alerts: ["io_wait"],
+    before: async () => {
+      const near = { ...thresholds, io_wait: { warning: 3, critical: 20 } };
+      await setConfig(on.stack, { alertThresholds: JSON.stringify(near) });
+      await cgraphOk("up", "--stack", on.stack, "--no-install");
+    },
+    causes: {
+      // Waits for a quarter of its time.
+      warning: () => write(`${dd(5)}; sleep 0.75`),
+      critical: async () => {
+        for (let n = 0; n < 4; n++) await write(dd(1000));
+      },
+    },
+    end: async () => {
+      for (const name of names) await docker(["rm", "--force", name]);
+    },
+  };
+}
 
 export const machineDrills = (on: Drilled, thresholds: Readonly<Record<string, unknown>>): Drill[] => [
   ...disks(on),
@@ -130,12 +169,5 @@ export const machineDrills = (on: Drilled, thresholds: Readonly<Record<string, u
   },
   serverMemory(on),
   hostMemory(on, thresholds),
-  {
-    alerts: ["io_wait"],
-    causes: { warning: waiting(on, 2), critical: waiting(on, 4) },
-    end: async () => {
-      await endLoops(on, "backup");
-      await on.shell("backup", "rm -f /tmp/io*");
-    },
-  },
+  diskWait(on, thresholds),
 ];
