@@ -6,7 +6,7 @@ import { DeadlineError, ShardsFailedError, refusedBucket } from "./errors.ts";
 import { MapCache, type MapCacheOptions } from "./MapCache.ts";
 import { bucketOf } from "./placement.ts";
 import { type ShardMap, shardsOf } from "./shardMap.ts";
-import { inTransaction, using } from "./work.ts";
+import { inTransaction, using, usingUntil } from "./work.ts";
 
 export interface ShardRouterOptions extends MapCacheOptions {
   /** The database that has the shard map: SHARD_MAP_URL. */
@@ -206,15 +206,12 @@ export class ShardRouter {
     });
     // The server stops by itself as well: the connection is let go, but what it runs would run on.
     const begin = `BEGIN READ ONLY; SET LOCAL statement_timeout = ${leftMs}; SELECT owned::text FROM sharding.this_shard`;
-    const answer = using(
-      this.#pool(shard),
-      (client) =>
-        inTransaction(client, begin, async (begun) => {
-          const owned = (begun?.rows[0] as { owned: string } | undefined)?.owned;
-          if (owned === undefined) throw new Error("this database is not set up as a shard");
-          return { owned, value: await work(client, shard, signal) };
-        }),
-      signal,
+    const answer = usingUntil(this.#pool(shard), signal, (client) =>
+      inTransaction(client, begin, async (begun) => {
+        const owned = (begun?.rows[0] as { owned: string } | undefined)?.owned;
+        if (owned === undefined) throw new Error("this database is not set up as a shard");
+        return { owned, value: await work(client, shard, signal) };
+      }),
     );
     // Whoever loses the race is not listened to any more.
     answer.catch(() => undefined);

@@ -1,14 +1,32 @@
 /** A pool's connection for a piece of work: given back clean, or not at all. */
 import type pg from "pg";
 
-/**
- * Works with a connection of a pool. One whose work fails is rolled back before somebody else gets it; one that cannot be,
- * or whose `signal` is aborted meanwhile, is closed.
- */
-export async function using<T>(
+/** Whether a connection whose work failed is clean again. Where no transaction is open this is a warning that nobody hears. */
+const rolledBack = (client: pg.PoolClient): Promise<boolean> =>
+  client.query("ROLLBACK").then(
+    () => true,
+    () => false,
+  );
+
+/** Works with a connection of a pool. One whose work fails is rolled back before somebody else gets it, or closed. */
+export async function using<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let result: T;
+  try {
+    result = await work(client);
+  } catch (error) {
+    client.release(!(await rolledBack(client)));
+    throw error;
+  }
+  client.release();
+  return result;
+}
+
+/** The same, closing the connection as soon as `signal` is aborted. */
+export async function usingUntil<T>(
   pool: pg.Pool,
+  signal: AbortSignal,
   work: (client: pg.PoolClient) => Promise<T>,
-  signal?: AbortSignal,
 ): Promise<T> {
   const client = await pool.connect();
   const state = { released: false };
@@ -17,24 +35,17 @@ export async function using<T>(
     state.released = true;
   };
   const abort = (): void => release(true);
-  signal?.addEventListener("abort", abort, { once: true });
+  signal.addEventListener("abort", abort, { once: true });
   try {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const result = await work(client);
     release(false);
     return result;
   } catch (error) {
-    if (!state.released) {
-      // Where no transaction is open this is a warning that nobody hears.
-      const clean = await client.query("ROLLBACK").then(
-        () => true,
-        () => false,
-      );
-      release(!clean);
-    }
+    if (!state.released) release(!(await rolledBack(client)));
     throw error;
   } finally {
-    signal?.removeEventListener("abort", abort);
+    signal.removeEventListener("abort", abort);
   }
 }
 
