@@ -4,11 +4,12 @@ import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { asOwner, chatDuring, currentValues, reseed } from "../support/chat.ts";
 import { SMALL, cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
 import { killDuring } from "../support/killing.ts";
+import { FULL, LONG } from "../support/longDrills.ts";
 
-/** Every step of both moves, each gone on with and taken back, is the long drill; here the one that stops the server. */
-const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
-const LONG = FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)";
-/** `3:verify,3:finish`: only these steps of the long drill. */
+/**
+ * Every step of both moves, each gone on with and taken back, is the long drill; here the one that stops the server.
+ * `3:verify,3:finish`: only these steps of the long drill.
+ */
 const ONLY = process.env["CGRAPH_TEST_STEPS"]?.split(",");
 const LOAD = { clients: 8, oldMessages: 2000, perSecond: 100 };
 const stack = uniqueStack();

@@ -9,10 +9,9 @@ import { currentValues } from "../support/chat.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
 import { ask } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { FULL, LONG } from "../support/longDrills.ts";
 import { ShardedChat } from "../support/shardedChat.ts";
 
-const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
-const LONG = FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)";
 const stack = uniqueStack();
 
 /** Kills the container of a cluster's primary, and starts it again when another server leads. */

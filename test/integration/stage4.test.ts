@@ -10,13 +10,12 @@ import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from 
 import { asOwner } from "../support/chat.ts";
 import { ask as askUrl, withUrl } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
+import { FULL, LONG } from "../support/longDrills.ts";
 import { ShardedChat } from "../support/shardedChat.ts";
 import { insertUser } from "../support/shardServer.ts";
 
-/** One stack of two shards, since the machine that tests has two cores: made of a database in use; in the long drill from nothing too. */
-const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
-const LONG = FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)";
 const LOAD = { clients: 10, oldMessages: 2000, perSecond: 40 };
+/** One stack of two shards, since the machine that tests has two cores: made of a database in use; in the long drill from nothing too. */
 const stack = uniqueStack();
 let env: Record<string, string>;
 let router: ShardRouter;

@@ -6,9 +6,8 @@ import { asOwner } from "../support/chat.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
 import { ask, withUrl } from "../support/client.ts";
 import { killDuring } from "../support/killing.ts";
+import { FULL, LONG } from "../support/longDrills.ts";
 
-const FULL = process.env["CGRAPH_TEST_FULL"] === "1";
-const LONG = FULL ? "" : " (skipped: a long drill, ./cgraph-db test --full)";
 const FORWARD = "check backup freeze home extend replicas restart tables global switch copy verify handover".split(" ");
 const BACK = ["handover", "copy", "switch", "global", "tables", "extend", "freeze"];
 const stack = uniqueStack();
