@@ -34,8 +34,9 @@ export interface StepMetadata {
   readonly op: string;
   readonly urn: string;
   readonly type: string;
-  readonly old?: StateMetadata;
-  readonly new?: StateMetadata;
+  /** Null where there is none. */
+  readonly old?: StateMetadata | null;
+  readonly new?: StateMetadata | null;
   readonly keys?: readonly string[];
   readonly diffs?: readonly string[];
   readonly detailedDiff?: Readonly<Record<string, { readonly diffKind: string }>>;
@@ -56,7 +57,7 @@ const PASSWORD = "random:index/randomPassword:RandomPassword";
 /** Secrets that are made of others can be made again; they are not protected. Nor are passwords that servers refuse. */
 const isStateful = ({ type, urn, old, new: made }: StepMetadata): boolean =>
   STATEFUL.has(type) ||
-  (type === PASSWORD && (old === undefined || old.protect === true)) ||
+  (type === PASSWORD && (!old || old.protect === true)) ||
   (type === SECRET && (old ?? made)?.protect === true) ||
   (type === VOLUME && !REWRITTEN.test(resourceName(urn)));
 

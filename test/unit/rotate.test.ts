@@ -160,7 +160,8 @@ describe("roles on a server", () => {
 describe("passwords in a plan", () => {
   const step = (op: string, old?: object) => ({
     ...{ op, urn: "u::password-cgraph", type: "random:index/randomPassword:RandomPassword" },
-    ...(old ? { old } : { new: { protect: true } }),
+    // Pulumi tells of the side that is not there by null.
+    ...(old ? { old, new: null } : { old: null, new: { protect: true } }),
   });
   const verdict = (one: ReturnType<typeof step>) =>
     verdictOf([changeOfStep(one)].filter((change) => change !== undefined));
