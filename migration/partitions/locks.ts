@@ -2,6 +2,13 @@
 import type { Client } from "pg";
 import { UserError } from "../../tuning/errors.ts";
 
+/**
+ * For a session that builds indexes and checks constraints beside writers: these wait, without anybody waiting for them, for
+ * transactions that began before, an automatic ANALYZE of a large table among them. Whatever writers would wait for is asked
+ * for patiently().
+ */
+export const NO_TIMEOUTS = "SET statement_timeout = 0; SET lock_timeout = 0";
+
 /** Longer each time, but never so long that writers would wait for a second (when PostgreSQL looks for deadlocks). */
 const TIMEOUT_MS = { first: 200, last: 700 } as const;
 const TRIES = 200;

@@ -1,7 +1,7 @@
 /** Runs the conversion: online, in small batches, from wherever an interrupted one stopped. */
 import type { Client } from "pg";
 import { UserError } from "../../tuning/errors.ts";
-import { isLockConflict, patiently, sleep } from "./locks.ts";
+import { NO_TIMEOUTS, isLockConflict, patiently, sleep } from "./locks.ts";
 import {
   JOURNAL_SQL,
   type PartitionedTable,
@@ -149,7 +149,7 @@ async function copy(
       `${copied} rows copied (${Math.round((next / end) * 100)} %), ${Math.round(rate)} a second, ${Math.round(left)} s left`,
     );
   }
-  await client.query("RESET lock_timeout; RESET session_replication_role");
+  await client.query(`${NO_TIMEOUTS}; RESET session_replication_role`);
 }
 
 interface IndexRow {
@@ -316,7 +316,7 @@ export async function convert(client: Client, table: PartitionedTable, options: 
     },
     swapped: async () => undefined,
   };
-  await client.query("SET statement_timeout = 0");
+  await client.query(NO_TIMEOUTS);
   while (phase !== "swapped") {
     options.onProgress(phase);
     await steps[phase]();

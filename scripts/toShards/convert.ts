@@ -1,6 +1,6 @@
 /** The tables of a whole database become those of shard 0 while clients go on, and become what they were again. */
 import type { Client } from "pg";
-import { patiently } from "../../migration/partitions/locks.ts";
+import { NO_TIMEOUTS, patiently } from "../../migration/partitions/locks.ts";
 import {
   type KeptForeignKey,
   type Leaf,
@@ -73,7 +73,7 @@ async function changeKey(client: Client, table: string, columns: readonly string
  * foreign keys that would cross shards are gone. Can be repeated.
  */
 export async function convert(client: Client, bucketCount: number, detail: Detail): Promise<void> {
-  await client.query("SET statement_timeout = 0");
+  await client.query(NO_TIMEOUTS);
   for (const { name, sql } of shardFunctions()) {
     detail(name);
     await client.query(sql);
@@ -118,7 +118,7 @@ async function restoreForeignKey(client: Client, key: KeptForeignKey, detail: De
 
 /** Takes the conversion back. Only while the database has all buckets. Can be repeated. */
 export async function revert(client: Client, kept: Kept, detail: Detail): Promise<void> {
-  await client.query("SET statement_timeout = 0");
+  await client.query(NO_TIMEOUTS);
   for (const { table, columns } of kept.primaryKeys) await changeKey(client, table, columns, detail);
   const { rows: triggers } = await client.query<{ drops: string }>(shardTriggersSql);
   for (const { drops } of triggers) await patiently(client, drops);
