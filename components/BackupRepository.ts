@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { PostgresMajor } from "../tuning/hardware.ts";
 import type { Credentials } from "./Credentials.ts";
-import type { DockerSite } from "./docker/DockerSite.ts";
+import type { Site } from "./docker/DockerSite.ts";
 import { dockerName, driverOptions } from "./docker/names.ts";
 import type { S3Repository } from "../stacks/backupConfig.ts";
 import {
@@ -14,7 +14,7 @@ import {
 } from "./docker/pgbackrestFiles.ts";
 
 export interface BackupRepositoryArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly credentials: Credentials;
   readonly postgresVersion: PostgresMajor;
   /** Days that full backups, and the WAL to replay from them, are kept; guide: 7. */

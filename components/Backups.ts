@@ -1,15 +1,15 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { BackupRepository } from "./BackupRepository.ts";
-import { containerDefaults, onNetwork } from "./docker/container.ts";
-import type { DockerSite } from "./docker/DockerSite.ts";
+import { containerDefaults, onNetworks } from "./docker/container.ts";
+import type { Site } from "./docker/DockerSite.ts";
 import { dockerName } from "./docker/names.ts";
 import { CONFIG_DIRECTORY } from "./docker/ConfigFiles.ts";
 import type { PostgresServer } from "./docker/postgresContainer.ts";
 import { BACKUP_CLIENT, REPOSITORY_DIRECTORY } from "./docker/pgbackrestFiles.ts";
 
 export interface BackupsArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   /** Every server of the stack: the one that takes writes at the time is backed up. */
   readonly servers: readonly PostgresServer[];
   /** Whether they are a cluster, which gives the backups its files itself, most of them a replica. */
@@ -19,6 +19,8 @@ export interface BackupsArgs {
   readonly intervalHours: number;
   /** Days between full backups, the others being differential. */
   readonly fullDays: number;
+  /** Servers of the same cluster in other regions, with their networks; default none. */
+  readonly far?: readonly { readonly site: Site; readonly servers: readonly PostgresServer[] }[];
   /** Begins the names where a stack has several schedules, as in `shard1-`; default none. */
   readonly prefix?: string;
 }
@@ -31,7 +33,8 @@ export class Backups extends pulumi.ComponentResource {
 
   constructor(name: string, args: BackupsArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:backup:Backups", name, {}, opts);
-    const { site, servers, repository } = args;
+    const { site, repository, far = [] } = args;
+    const servers = [...args.servers, ...far.flatMap((region) => region.servers)];
     const child = `${args.prefix ?? ""}backup`;
     const hostname = dockerName(site.stack, child);
     const figures = new docker.Volume(
@@ -66,7 +69,9 @@ export class Backups extends pulumi.ComponentResource {
           { volumeName: figures.name, containerPath: "/var/lib/cgraph-figures" },
           ...(args.clustered ? [{ volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" }] : []),
         ],
-        ...(args.clustered || repository.remote ? onNetwork(site, child) : { networkMode: "none" }),
+        ...(args.clustered || repository.remote
+          ? onNetworks([site, ...far.map((region) => region.site)], child)
+          : { networkMode: "none" }),
         destroyGraceSeconds: 30,
       },
       // Needs the server's volumes only: the schedule itself waits until the server answers.

@@ -3,14 +3,14 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Credentials } from "./Credentials.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
 import { HEALTH, containerDefaults, onNetwork } from "./docker/container.ts";
-import type { DockerSite } from "./docker/DockerSite.ts";
+import type { Site } from "./docker/DockerSite.ts";
 import { dockerName } from "./docker/names.ts";
 import { CACHE } from "./docker/redisContainer.ts";
 import { DATABASE } from "./roles.ts";
 import { ROUTER } from "./docker/haproxyFiles.ts";
 
 export interface CacheSyncArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly credentials: Credentials;
   readonly cachePassword: pulumi.Output<string>;
   /** The router's port that leads to the primary that is followed; default the first cluster's. */

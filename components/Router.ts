@@ -2,11 +2,12 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./docker/container.ts";
-import type { DockerSite } from "./docker/DockerSite.ts";
+import type { Site } from "./docker/DockerSite.ts";
 import {
   ROUTER,
   ROUTES,
   type RoutedCluster,
+  type RoutedRegions,
   SHARD_PORTS,
   clusterPorts,
   clusterRoutes,
@@ -25,13 +26,17 @@ export interface RouterPorts {
 }
 
 export interface RouterArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   /** PostgreSQL servers and poolers by their names on the network. */
   readonly nodes: readonly string[];
   readonly poolers: readonly string[];
   /** Clusters beside the first; default none. */
   readonly clusters?: readonly RoutedCluster[];
   readonly ports: RouterPorts;
+  /** What the router knows of other regions; default: there are none. */
+  readonly regions?: RoutedRegions | undefined;
+  /** Whether this machine's ports lead to the clusters beside the first; default true. */
+  readonly publishesShards?: boolean;
   readonly maxReadLagBytes: number;
   readonly maxConnections: number;
   /** False: made, but not started yet, while another container still has its port. */
@@ -59,7 +64,7 @@ export class Router extends pulumi.ComponentResource {
       ...(args.started ? {} : NOT_STARTED),
     });
     const shardPorts =
-      clusters.length === 0
+      clusters.length === 0 || args.publishesShards === false
         ? undefined
         : this.#haproxy(SHARD_PORTS, site, shardPortsConf(clusters.length, args.maxConnections), {
             ports: clusters.flatMap((_, index) => {
@@ -74,11 +79,12 @@ export class Router extends pulumi.ComponentResource {
   }
 
   #haproxy(
-    name: string,
-    site: DockerSite,
+    service: string,
+    site: Site,
     config: string,
     more: Pick<docker.ContainerArgs, "ports" | "start" | "mustRun" | "wait">,
   ): docker.Container {
+    const name = site.named(service);
     const hostname = dockerName(site.stack, name);
     const files = new ConfigFiles(
       `${name}-config`,
@@ -89,12 +95,12 @@ export class Router extends pulumi.ComponentResource {
       name,
       {
         ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
-        ...onNetwork(site, name),
+        ...onNetwork(site, service),
         name: hostname,
         hostname,
         image: site.servicesImage.id,
         command: ["haproxy"],
-        envs: ["CGRAPH_SERVICE=haproxy", `CGRAPH_TLS_NAMES=${name},${hostname}`, "CGRAPH_TLS_OWNER=haproxy"],
+        envs: ["CGRAPH_SERVICE=haproxy", `CGRAPH_TLS_NAMES=${service},${hostname}`, "CGRAPH_TLS_OWNER=haproxy"],
         volumes: [
           { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
           { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },

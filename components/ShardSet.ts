@@ -15,7 +15,7 @@ export interface ContainerShardSetArgs
     Omit<PostgresContainerArgs, "node" | "place" | "repository">,
     Pick<BackupRepositoryArgs, "retentionDays" | "volumeOptions" | "s3">,
     Pick<BackupsArgs, "intervalHours" | "fullDays">,
-    Pick<ClusterArgs, "etcdMembers" | "synchronous" | "routerNames"> {
+    Pick<ClusterArgs, "etcdMembers" | "synchronous" | "routerNames" | "regional"> {
   /** The first cluster, shard 0: the others share its etcd. */
   readonly first: Cluster;
   /** All others: the global database's and the other shards'. */
@@ -24,6 +24,8 @@ export interface ContainerShardSetArgs
   readonly slotsOf: (cluster: string) => ClusterArgs["slots"];
   /** Databases of a cluster that clients reach beside the application's. */
   readonly databasesOf: (cluster: string) => readonly string[];
+  /** A cluster's servers in other regions. */
+  readonly farOf: (cluster: string) => BackupsArgs["far"];
 }
 
 export interface RdsShardSetArgs extends Omit<RdsPrimaryArgs, "node"> {
@@ -104,6 +106,7 @@ export class ShardSet<Args extends ShardSetArgs> extends pulumi.ComponentResourc
         synchronous: args.synchronous,
         slots: args.slotsOf(name),
         routerNames: args.routerNames,
+        regional: args.regional,
         databases: args.databasesOf(name),
         beside: args.first,
       },
@@ -115,7 +118,7 @@ export class ShardSet<Args extends ShardSetArgs> extends pulumi.ComponentResourc
     const servers = [primary.server, ...replicas.servers];
     const backups = new Backups(
       `${prefix}backups`,
-      { site, servers, clustered: true, repository, intervalHours, fullDays, prefix },
+      { site, servers, clustered: true, repository, intervalHours, fullDays, prefix, far: args.farOf(name) ?? [] },
       child,
     );
     return { name, servers, backups };

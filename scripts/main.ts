@@ -136,6 +136,32 @@ onCluster(command("failover", "Make a replica primary when the primary is lost")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/switchover.ts")).runFailover));
 
+const region = program.command("region").description("Regions: where the primary is, and moving it");
+const regional = (name: string, description: string): Command =>
+  region
+    .command(name)
+    .description(description)
+    .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
+    .option("--json", "print JSON");
+regional("list", "Where the primary is, how far the others are behind, what promotions have lost").action(
+  runs(async () => (await import("./commands/region.ts")).listRegions),
+);
+regional("promote <region>", "Move the primary to this region")
+  .option("--force", "also while the primary's region is healthy: hands over without loss")
+  .option("-y, --yes", "answer yes to every question")
+  .action(runs(async () => (await import("./commands/region.ts")).promoteRegion));
+for (const [how, description] of [
+  ["cut", "In Docker: end all connections between this region and the others"],
+  ["heal", "In Docker: let them be again"],
+] as const) {
+  regional(`${how} <region>`, description).action(
+    runs(async () => {
+      const { cutRegion } = await import("./commands/region.ts");
+      return (name: never, flags: never) => cutRegion(name, how, flags);
+    }),
+  );
+}
+
 command("restart", "Restart the servers")
   .option("--rolling", "one after the other, the primary last and after it has handed over")
   .action(runs(async () => (await import("./commands/restart.ts")).restart));

@@ -7,6 +7,7 @@ import { DEFAULT_BUCKETS, MAX_BUCKETS, checkBuckets } from "../sharding/placemen
 import { checkShardCount } from "../sharding/shardMap.ts";
 import { type MonitoringConfig, MONITORING_KEYS, readMonitoringConfig } from "./monitoringConfig.ts";
 import { GUIDE, STAGES, type StageNumber } from "./guide.ts";
+import { REGION_KEYS, type RegionsConfig, readRegions } from "./regionsConfig.ts";
 
 export type { ConfigSource } from "./configValues.ts";
 
@@ -61,6 +62,10 @@ export interface StackConfig {
   readonly monitoring: MonitoringConfig;
   /** Set by `migrate` for as long as it prepares a move; default none. */
   readonly phase: "none" | "prepare";
+  /** Where servers are: home, and regions beside it. */
+  readonly regions: RegionsConfig;
+  /** Image of Toxiproxy, which keeps regions in Docker apart; written by `up`. */
+  readonly toxiproxyImage: string;
   /** What only the target aws reads. */
   readonly aws: AwsConfig;
 }
@@ -96,6 +101,11 @@ export interface Ports {
    * replicas, two for each: the global database's first, then those of shards 1, 2, …
    */
   readonly shards: number;
+  /**
+   * `cgraph:regionPort`, default port + 2000: the first of the ports of regions beside home, ten apart: to its primary wherever
+   * that is, to its replicas, to its pools.
+   */
+  readonly regions: number;
   /** `cgraph:cachePort`, default port + 947, so 6379. */
   readonly cache: number;
   /** `cgraph:prometheusPort`, default port + 3658, so 9090. */
@@ -120,6 +130,7 @@ export const KEYS = [
   "shardPort",
   "poolPort",
   "cachePort",
+  "regionPort",
   "replicas",
   "shards",
   "buckets",
@@ -142,11 +153,13 @@ export const KEYS = [
   "backupVolumeOptions",
   "phase",
   ...MONITORING_KEYS,
+  ...REGION_KEYS,
+  "toxiproxyImage",
   ...AWS_KEYS,
 ] as const;
 
 /** Names of ports whose key is not their name. */
-const PORT_KEYS: Readonly<Record<string, string>> = { write: "port", shards: "shardPort" };
+const PORT_KEYS: Readonly<Record<string, string>> = { write: "port", shards: "shardPort", regions: "regionPort" };
 
 function sharding(source: ConfigSource): ShardingConfig {
   const buckets = wholeNumber(source, "buckets", 1, MAX_BUCKETS, DEFAULT_BUCKETS);
@@ -166,6 +179,7 @@ function ports(source: ConfigSource): Ports {
     read: beside("readPort", 1),
     shards: beside("shardPort", 10),
     pool: beside("poolPort", 1000),
+    regions: beside("regionPort", 2000),
     cache: beside("cachePort", 947),
     prometheus: beside("prometheusPort", 3658),
     alertmanager: beside("alertmanagerPort", 3661),
@@ -272,6 +286,8 @@ export function readConfig(source: ConfigSource): StackConfig {
     passwordGenerations: passwordGenerations(source),
     monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
+    regions: readRegions(source, stage, target),
+    toxiproxyImage: source("toxiproxyImage") ?? "ghcr.io/shopify/toxiproxy:2.12.0",
     aws: readAwsConfig(source, stage),
   };
 }

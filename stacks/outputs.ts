@@ -34,7 +34,10 @@ export type ServiceKind =
   | "prometheus"
   | "alertmanager"
   | "exporters"
-  | "grafana";
+  | "grafana"
+  | "witness"
+  | "gateway"
+  | "region-agent";
 
 /** One container beside the servers. */
 export interface ServiceOutput {
@@ -80,6 +83,27 @@ export interface ShardingOutput {
   readonly others: readonly ClusterOutput[];
 }
 
+/** One region of a stack in several. */
+export interface RegionOutput {
+  readonly name: string;
+  /** Its clusters, as home's: home's own servers are in `nodes` and `sharding`. */
+  readonly clusters: readonly { readonly name: string; readonly nodes: readonly NodeOutput[] }[];
+  /** The primary, wherever it is; replicas here; pools here. */
+  readonly write: Endpoint;
+  readonly read: Endpoint;
+  readonly pool: Endpoint;
+  /** What says whether the region takes writes, and its way to the others: containers. */
+  readonly agent: string;
+  readonly gateway: string;
+}
+
+export interface RegionsOutput {
+  /** Where the primary was when the stack was last brought up, or when `region promote` moved it. */
+  readonly primary: string;
+  /** Home first. */
+  readonly all: readonly RegionOutput[];
+}
+
 /** Plain values of a stack's outputs. */
 export interface StackValues {
   readonly stage: StageNumber;
@@ -92,6 +116,8 @@ export interface StackValues {
   readonly cache: CachePlan | null;
   /** Null (and absent from outputs of earlier versions) below stage 4. */
   readonly sharding: ShardingOutput | null;
+  /** Null (and absent from outputs of earlier versions) where there is one region. */
+  readonly regions: RegionsOutput | null;
   readonly backupContainer: string;
   readonly notes: readonly string[];
   /** Generations of passwords that are accepted, the one in use first: they say by which names roles log in. */

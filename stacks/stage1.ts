@@ -60,6 +60,7 @@ export function aloneOutputs({ config, node, server, base, backups, watching, no
     pool: null,
     cache: null,
     sharding: null,
+    regions: null,
     backupContainer: backups.containerName,
     notes,
     passwordGenerations: credentials.generations,

@@ -14,6 +14,7 @@ import { ShardSet } from "../components/ShardSet.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, foundation, repositoryOptions } from "./foundation.ts";
 import { aloneOutputs } from "./stage1.ts";
+import { regionsOf } from "./regions.ts";
 import { NOT_MONITORED, monitor } from "./monitor.ts";
 import { type ServiceOutput, type StackOutputs, describeNode, describeService } from "./outputs.ts";
 import {
@@ -72,7 +73,12 @@ export function replicated(
   if (!first || !pool) throw new Error(`stage ${config.stage} has no server or no pool`);
   const { credentials, site, repository } = base;
   const { postgresVersion, dataGenerations, dataVolumeOptions, ports } = config;
-  const routerNames = [ROUTER, dockerName(stack, ROUTER)];
+  const databasesOf = (name: string): string[] => (name === GLOBAL_CLUSTER ? [ROUTER_DATABASE] : []);
+  const pools = sharding && shardedPools(sharding, leadsToRouter(config));
+  const maxReadLagBytes = config.maxReadLagMiB * MiB;
+  const maxConnections = routerConnections(pool);
+  const regional = regionsOf(stack, config, topology, base, { ...pools, maxReadLagBytes, maxConnections, databasesOf });
+  const { routerNames } = regional;
   const cluster = new Cluster("cluster", {
     site,
     credentials,
@@ -83,6 +89,7 @@ export function replicated(
     settings: first.settings,
     synchronous: config.synchronous,
     restores: repository.restores,
+    regional: regional.clusters,
     // The cache follows by a temporary one.
     slots: {},
     routerNames,
@@ -102,17 +109,16 @@ export function replicated(
       first: cluster,
       clusters: sharding.others,
       slotsOf: slotsOf(sharding.shards),
-      databasesOf: (name) => (name === GLOBAL_CLUSTER ? [ROUTER_DATABASE] : []),
+      databasesOf,
+      regional: regional.clusters,
+      farOf: regional.farOf,
       etcdMembers: config.etcdMembers,
       synchronous: config.synchronous,
       ...repositoryOptions(config),
       intervalHours: config.backups.intervalHours,
       fullDays: config.backups.fullDays,
     });
-  const poolers = new PgBouncerPool("pool", {
-    ...{ site, credentials, pool },
-    ...(sharding && shardedPools(sharding, leadsToRouter(config))),
-  });
+  const poolers = new PgBouncerPool("pool", { site, credentials, pool, ...pools });
   const router = new Router(
     "router",
     {
@@ -121,8 +127,8 @@ export function replicated(
       poolers: poolerNames(pool.instances),
       clusters: sharding?.others.map(({ name, nodes: its }) => ({ name, nodes: its.map((node) => node.name) })) ?? [],
       ports,
-      maxReadLagBytes: config.maxReadLagMiB * MiB,
-      maxConnections: routerConnections(pool),
+      regions: regional.router,
+      ...{ maxReadLagBytes, maxConnections },
       started: !alone,
     },
     // Clients come when servers are there, and go before the servers do: nothing is written while they stop.
@@ -132,6 +138,7 @@ export function replicated(
     site,
     servers: alone ? [primary.server] : servers,
     clustered: alone === undefined,
+    far: regional.farOf(sharding ? FIRST_CLUSTER : ""),
     repository,
     intervalHours: config.backups.intervalHours,
     fullDays: config.backups.fullDays,
@@ -171,6 +178,7 @@ export function replicated(
       ...(cache?.services ?? []),
       ...(shardSet?.clusters.map((one) => describeService("backup", `${one.name}-backup`, one.backups.containerName)) ??
         []),
+      ...regional.services,
       ...watching.services,
     ],
     endpoints: {
@@ -192,6 +200,7 @@ export function replicated(
             image: site.postgresImage.name,
           })
         : null,
+    regions: regional.output,
     backupContainer: backups.containerName,
     notes: topology.notes,
     passwordGenerations: credentials.generations,

@@ -1,5 +1,5 @@
 /** What a stage consists of on a target, as plain data: no Pulumi in it. */
-import { GLOBAL_CLUSTER, shardCluster } from "../components/docker/shardRoutes.ts";
+import { FIRST_CLUSTER, GLOBAL_CLUSTER, shardCluster } from "../components/docker/shardRoutes.ts";
 import { EXIT, UserError } from "../tuning/errors.ts";
 import type { Hardware } from "../tuning/hardware.ts";
 import { fittingMaxConnections } from "../tuning/memory.ts";
@@ -8,6 +8,7 @@ import { type Role, tunePostgres } from "../tuning/postgresql.ts";
 import type { Settings } from "../tuning/setting.ts";
 import type { StackConfig, Target } from "./config.ts";
 import { GUIDE, type ServerSize, type StageNumber } from "./guide.ts";
+import { type RegionPlan, planRegions } from "./regionPlan.ts";
 import { ROUTER_POOL_SIZE, globalSettings, shardSettings } from "./shardSettings.ts";
 
 /** The machine that local containers run on. */
@@ -66,6 +67,8 @@ export interface Topology {
   readonly pool: PoolPlan | undefined;
   readonly cache: CachePlan | undefined;
   readonly sharding: ShardingPlan | undefined;
+  /** Regions beside home. */
+  readonly regions: readonly RegionPlan[];
   /** What a person should know, such as that servers were scaled down. */
   readonly notes: readonly string[];
 }
@@ -145,7 +148,8 @@ function poolPlan(config: StackConfig, maxConnections: number, notes: string[]):
   if (!figures) return undefined;
   const instances = config.poolers ?? figures.instances;
   const plan = planPool({
-    instances,
+    // Those of other regions, one in each, write here too.
+    instances: instances + config.regions.others.length,
     wantedSize: config.poolSize ?? figures.defaultPoolSize,
     mayShrink: config.poolSize === undefined,
     reserveSize: RESERVE_SIZE,
@@ -157,7 +161,7 @@ function poolPlan(config: StackConfig, maxConnections: number, notes: string[]):
       `the servers' ${maxConnections} connections carry pools of ${plan.poolSize} instead of ${figures.defaultPoolSize}`,
     );
   }
-  return { ...plan, maxClientConnections: figures.maxClientConnections };
+  return { ...plan, instances, maxClientConnections: figures.maxClientConnections };
 }
 
 /**
@@ -173,7 +177,9 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
   const { shards, buckets } = config.sharding;
   // Each shard, and the global database.
   const clusters = config.stage === 4 ? shards + 1 : 1;
-  const { size, notes } = serverSize(config, clusters * names.length, host);
+  const { regions } = config;
+  const serverCount = clusters * (names.length + regions.others.length * regions.replicas);
+  const { size, notes } = serverSize(config, serverCount, host);
   const hardware: Hardware = { ...size, storage: { kind: "ssd" } };
   const clustered = config.stage > 1;
   const maxConnections =
@@ -216,11 +222,16 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       nodes: servers(`${name}-`, settings),
     })),
   ];
+  const nodes = servers("", settings);
+  const sharding =
+    config.stage === 4 ? { shards, buckets, others: others(), routerPoolSize: ROUTER_POOL_SIZE } : undefined;
+  const home = [{ name: sharding ? FIRST_CLUSTER : "", nodes }, ...(sharding?.others ?? [])];
   return {
     stage: config.stage,
     target: config.target,
-    nodes: servers("", settings),
-    sharding: config.stage === 4 ? { shards, buckets, others: others(), routerPoolSize: ROUTER_POOL_SIZE } : undefined,
+    nodes,
+    sharding,
+    regions: planRegions(regions, home, config.ports),
     pool,
     cache: figures.cache.value ? { memoryMiB: cacheMemory, dataMiB: Math.floor(cacheMemory * 0.75) } : undefined,
     notes,

@@ -1,7 +1,7 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { containerDefaults } from "./container.ts";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import type { BuiltImage } from "./images.ts";
 import { dockerName } from "./names.ts";
 
@@ -11,7 +11,7 @@ export const CONFIG_DIRECTORY = "/etc/cgraph";
 export const GIVEN_DIRECTORY = "/run/cgraph-config";
 
 export interface ConfigFilesArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly image: BuiltImage;
   /** Group in the image that may read the files. */
   readonly group: string;
@@ -54,7 +54,7 @@ export class ConfigFiles extends pulumi.ComponentResource {
 }
 
 export interface OneShotArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly image: BuiltImage;
   readonly command: readonly string[];
   readonly envs: readonly string[];

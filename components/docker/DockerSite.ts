@@ -17,10 +17,26 @@ export interface DockerSiteArgs {
   readonly monitoring: boolean;
 }
 
-/** What all containers of a stack share: a network, the images, the volume of the local certificate authority. */
-export class DockerSite extends pulumi.ComponentResource {
+/** Where containers are: what those of one network share. */
+export interface Site {
   readonly stack: string;
   /** Labels for everything that the stack makes in Docker. */
+  readonly labels: { label: string; value: pulumi.Input<string> }[];
+  readonly networkName: pulumi.Output<string>;
+  readonly postgresImage: BuiltImage;
+  /** The image of etcd, HAProxy, PgBouncer and Redis. */
+  readonly servicesImage: BuiltImage;
+  /** The image of Prometheus, Alertmanager and the exporters. */
+  readonly monitoringImage: BuiltImage;
+  /** The volume of the stack's certificate authority. */
+  readonly tlsVolumeName: pulumi.Output<string>;
+  /** The name in the stack of something that is called `name` on this network. */
+  named(name: string): string;
+}
+
+/** What all containers of a stack share: a network, the images, the volume of the local certificate authority. */
+export class DockerSite extends pulumi.ComponentResource implements Site {
+  readonly stack: string;
   readonly labels: { label: string; value: pulumi.Input<string> }[];
   readonly networkName: pulumi.Output<string>;
   readonly postgresImage: BuiltImage;
@@ -65,13 +81,15 @@ export class DockerSite extends pulumi.ComponentResource {
     });
   }
 
-  /** The image of etcd, HAProxy, PgBouncer and Redis. */
+  named(name: string): string {
+    return name;
+  }
+
   get servicesImage(): BuiltImage {
     if (!this.#servicesImage) throw new Error("this site was made without services");
     return this.#servicesImage;
   }
 
-  /** The image of Prometheus, Alertmanager and the exporters. */
   get monitoringImage(): BuiltImage {
     if (!this.#monitoringImage) throw new Error("this site was made without monitoring");
     return this.#monitoringImage;

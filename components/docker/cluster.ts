@@ -5,12 +5,12 @@ import type { Settings } from "../../tuning/setting.ts";
 import type { Credentials } from "../Credentials.ts";
 import { oneShot } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import { dockerName } from "./names.ts";
-import { type Synchronous, clusterConfig, configKey, patroniYaml } from "./patroniFiles.ts";
+import { type StandbyUpstream, type Synchronous, clusterConfig, configKey, patroniYaml } from "./patroniFiles.ts";
 
 export interface ClusterArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly credentials: Credentials;
   readonly postgresVersion: PostgresMajor;
   /** Name of the cluster in etcd. A restore makes a new one: the old one's WAL positions mean nothing to it. */
@@ -28,6 +28,8 @@ export interface ClusterArgs {
   readonly routerNames: readonly string[];
   /** Databases that clients reach beside the application's; default none. */
   readonly databases?: readonly string[];
+  /** Of a stack in several regions: whether it is, and whom a cluster beside home's follows from the beginning. */
+  readonly regional?: { readonly upstream: StandbyUpstream | undefined } | undefined;
   /** A cluster whose etcd this one shares; default: one of its own. */
   readonly beside?: Cluster;
 }
@@ -46,7 +48,7 @@ export class Cluster extends pulumi.ComponentResource {
     this.#args = args;
     this.scope = args.scope;
     this.routerNames = args.routerNames;
-    this.#config = clusterConfig(args);
+    this.#config = clusterConfig({ ...args, upstream: args.regional?.upstream });
     const members = etcdNames(args.etcdMembers);
     const containers = args.beside ? [] : members.map((member) => this.#etcd(member, members));
     this.etcdContainerNames = containers.map((container) => container.name);
@@ -73,15 +75,16 @@ export class Cluster extends pulumi.ComponentResource {
 
   #etcd(member: string, members: readonly string[]): docker.Container {
     const { site } = this.#args;
-    const hostname = dockerName(site.stack, member);
+    const name = site.named(member);
+    const hostname = dockerName(site.stack, name);
     // Who led last, and how far the WAL was, keeps a stale replica from taking over: it lives as long as the data.
     const volume = new docker.Volume(
-      `${member}-data`,
-      { name: dockerName(site.stack, member, "data"), labels: site.labels },
+      `${name}-data`,
+      { name: dockerName(site.stack, name, "data"), labels: site.labels },
       { parent: this, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
     );
     return new docker.Container(
-      member,
+      name,
       {
         ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
         ...onNetwork(site, member),
@@ -121,6 +124,7 @@ export class Cluster extends pulumi.ComponentResource {
         replication: { username: replicator.name, password: replicatorPassword },
         rewind: { username: rewind.name, password: rewindPassword },
         bootstrap: node === firstNode ? (restores ? "restore" : "initdb") : undefined,
+        regional: this.#args.regional !== undefined,
         cluster: this.#config,
       }),
     );

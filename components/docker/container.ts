@@ -1,5 +1,5 @@
 import type * as docker from "@pulumi/docker";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 
 /** Resources of one container. */
 export interface ContainerLimits {
@@ -8,7 +8,7 @@ export interface ContainerLimits {
 }
 
 /** Arguments that all our containers share: bounded resources and logs, least privilege, back after a reboot. */
-export function containerDefaults(site: DockerSite, { cpus, memoryMiB }: ContainerLimits) {
+export function containerDefaults(site: Site, { cpus, memoryMiB }: ContainerLimits) {
   return {
     labels: site.labels,
     restart: "unless-stopped",
@@ -32,11 +32,14 @@ export function containerDefaults(site: DockerSite, { cpus, memoryMiB }: Contain
 /** A port of the container's that this machine alone reaches. */
 export const onLocalhost = (internal: number, external: number) => ({ internal, external, ip: "127.0.0.1" });
 
-/** Arguments of a container on the stack's network, which the others reach by `alias`. */
-export const onNetwork = (site: DockerSite, ...aliases: string[]) => ({
+/** Arguments of a container on several networks, which the others of each reach by these names. */
+export const onNetworks = (sites: readonly Site[], ...aliases: string[]) => ({
   networkMode: "bridge",
-  networksAdvanced: [{ name: site.networkName, aliases }],
+  networksAdvanced: sites.map((site) => ({ name: site.networkName, aliases })),
 });
+
+/** The same on one. */
+export const onNetwork = (site: Site, ...aliases: string[]) => onNetworks([site], ...aliases);
 
 /**
  * Health as the image's cgraph-healthcheck tells it, awaited at creation. The check itself waits: until the service

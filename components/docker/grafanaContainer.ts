@@ -3,12 +3,12 @@ import type * as pulumi from "@pulumi/pulumi";
 import { grafanaFiles } from "../../monitoring/grafanaDashboard.ts";
 import type { Pace } from "../../monitoring/rules.ts";
 import { containerDefaults, onLocalhost, onNetwork } from "./container.ts";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import type { Watched } from "./exporters.ts";
 import { dockerName } from "./names.ts";
 
 export interface GrafanaArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   /** Grafana's own image. */
   readonly image: string;
   /** Port of 127.0.0.1. */

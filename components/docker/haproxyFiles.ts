@@ -25,12 +25,32 @@ export const clusterPorts = (first: number, index: number): { readonly write: nu
   read: first + 2 * index + 1,
 });
 
+/** Another region, as this one's router reaches it. */
+export interface FarRegion {
+  readonly name: string;
+  /** This region's gateway, and its port that leads to the other's router: to the way of a cluster's writes, and to whether its primary is there. */
+  readonly host: string;
+  readonly ports: readonly { readonly write: number; readonly primaryHere: number }[];
+}
+
+/** Of a stack in several regions: what this one needs to know of the others. */
+export interface RoutedRegions {
+  /** Who says whether this region may take writes. */
+  readonly guard: { readonly host: string; readonly port: number };
+  readonly others: readonly FarRegion[];
+}
+
+/** The port that says other regions' routers whether a cluster's primary is here; clusters in the router's order, the first being 0. */
+export const primaryHerePort = (cluster: number): number => 8410 + cluster;
+
 export interface HaproxyArgs {
   /** PostgreSQL servers by their name on the network. */
   readonly nodes: readonly string[];
   readonly poolers: readonly string[];
   /** Clusters beside the first, each with routes of its own; default none. */
   readonly clusters?: readonly RoutedCluster[];
+  /** Other regions; default none. */
+  readonly regions?: RoutedRegions | undefined;
   /** Bytes of WAL that a replica may lack and still serve reads. */
   readonly maxReadLagBytes: number;
   readonly maxConnections: number;
@@ -92,59 +112,143 @@ frontend health
   monitor-uri /healthy
 `;
 
+const CHECKS = "inter 1s fastinter 250ms downinter 250ms fall 2 rise 1";
+const RESOLVED = "resolvers docker init-addr last,libc,none";
+
+interface Backend {
+  readonly name: string;
+  readonly servers: readonly string[];
+  /** What Patroni is asked, and what it must answer. */
+  readonly uri: string;
+  readonly expected: string;
+  /** Options of connections. */
+  readonly connections: string;
+}
+
+const backend = ({ name, servers, uri, expected, connections }: Backend): string => `backend ${name}
+  balance leastconn
+  option tcp-check
+  tcp-check send "GET ${uri} HTTP/1.0\\r\\n\\r\\n"
+  tcp-check expect rstring '${expected}'
+  default-server ${CHECKS} ${connections} ca-file /run/cgraph-tls/ca.crt ${RESOLVED}
+${servers
+  .map((node) => `  server ${node} ${node}:5432 check port 8008 check-ssl verify required verifyhost ${node}`)
+  .join("\n")}
+`;
+
+/** The ways to one cluster; `suffix` tells its names from the others', `index` is its place among the router's. */
+interface Routes {
+  readonly suffix: string;
+  readonly index: number;
+  readonly servers: readonly string[];
+  readonly ports: { readonly write: number; readonly read: number };
+  readonly maxReadLagBytes: number;
+}
+
+/** Backends of a cluster that every region has. */
+function clusterBackends({ suffix, servers, maxReadLagBytes }: Routes): string {
+  const primary = backend({
+    ...{ name: `primary${suffix}`, servers, uri: "/primary", expected: TAKES_WRITES },
+    connections: "on-marked-down shutdown-sessions",
+  });
+  const replicas = backend({
+    ...{ name: `replicas${suffix}`, servers, uri: `/replica?lag=${maxReadLagBytes}`, expected: ANSWERS_200 },
+    connections: "tcp-ut 10s",
+  });
+  return `${primary}\n${replicas}`;
+}
+
+const routes = (one: Routes): string => `frontend write${one.suffix}
+  bind :${one.ports.write}
+  default_backend primary${one.suffix}
+
+frontend read${one.suffix}
+  bind :${one.ports.read}
+  use_backend replicas${one.suffix} if { nbsrv(replicas${one.suffix}) gt 0 }
+  default_backend primary${one.suffix}
+
+${clusterBackends(one)}`;
+
+/**
+ * The same in one of several regions. Writes go to the primary here only while the region may take them; else to the region
+ * where the primary is. Reads stay here as long as any server of this region is near enough.
+ */
+function regionalRoutes(one: Routes, { others }: RoutedRegions): string {
+  const { suffix, index, ports } = one;
+  const here = `{ nbsrv(guard) gt 0 } { nbsrv(primary${suffix}) gt 0 }`;
+  const far = others.map(({ name, host, ports: of }) => {
+    const there = of[index];
+    if (!there) throw new Error(`no way to cluster ${index} in ${name}`);
+    return `  server ${name} ${host}:${there.write} check port ${there.primaryHere}\n`;
+  });
+  const local = backend({
+    ...{ name: `local${suffix}`, servers: one.servers, uri: `/read-only?lag=${one.maxReadLagBytes}` },
+    ...{ expected: ANSWERS_200, connections: "tcp-ut 10s" },
+  });
+  return `frontend write${suffix}
+  bind :${ports.write}
+  use_backend primary${suffix} if ${here}
+  default_backend elsewhere${suffix}
+
+frontend read${suffix}
+  bind :${ports.read}
+  use_backend replicas${suffix} if { nbsrv(replicas${suffix}) gt 0 }
+  use_backend local${suffix} if { nbsrv(local${suffix}) gt 0 }
+  default_backend elsewhere${suffix}
+
+frontend primary-here${suffix}
+  mode http
+  bind :${primaryHerePort(index)}
+  timeout client 5s
+  monitor-uri /primary
+  monitor fail if { nbsrv(guard) lt 1 }
+  monitor fail if { nbsrv(primary${suffix}) lt 1 }
+
+${clusterBackends(one)}
+${local}
+backend elsewhere${suffix}
+  option httpchk GET /primary
+  default-server ${CHECKS} on-marked-down shutdown-sessions ${RESOLVED}
+${far.join("")}`;
+}
+
+const guardConf = ({ guard }: RoutedRegions): string => `
+backend guard
+  mode http
+  option httpchk GET /writable
+  default-server inter 500ms fall 2 rise 1 ${RESOLVED}
+  server guard ${guard.host}:${guard.port} check
+`;
+
 /**
  * haproxy.cfg. Patroni's REST interface says who is primary and which replicas are near enough. A former primary loses its
  * connections at once, so that no client writes to it. A replica that falls behind gets no new ones, and keeps those it
  * has: cutting them would be an error for whoever reads. The pools let go of theirs within `server_lifetime`.
  */
-export function haproxyConf({ nodes, poolers, clusters = [], maxReadLagBytes, maxConnections }: HaproxyArgs): string {
-  const backend = (
-    { name, servers }: { name: string; servers: readonly string[] },
-    uri: string,
-    expected: string,
-    connections: string,
-  ): string => `backend ${name}
-  balance leastconn
-  option tcp-check
-  tcp-check send "GET ${uri} HTTP/1.0\\r\\n\\r\\n"
-  tcp-check expect rstring '${expected}'
-  default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 ${connections} ca-file /run/cgraph-tls/ca.crt resolvers docker init-addr last,libc,none
-${servers
-  .map((node) => `  server ${node} ${node}:5432 check port 8008 check-ssl verify required verifyhost ${node}`)
-  .join("\n")}
-`;
-  /** The ways to one cluster; `suffix` tells its names from the others'. */
-  const routes = (suffix: string, servers: readonly string[], ports: { write: number; read: number }): string => {
-    const [primary, replicas] = [`primary${suffix}`, `replicas${suffix}`];
-    return `frontend write${suffix}
-  bind :${ports.write}
-  default_backend ${primary}
-
-frontend read${suffix}
-  bind :${ports.read}
-  use_backend ${replicas} if { nbsrv(${replicas}) gt 0 }
-  default_backend ${primary}
-
-${backend({ name: primary, servers }, "/primary", TAKES_WRITES, "on-marked-down shutdown-sessions")}
-${backend({ name: replicas, servers }, `/replica?lag=${maxReadLagBytes}`, ANSWERS_200, "tcp-ut 10s")}`;
-  };
+export function haproxyConf(args: HaproxyArgs): string {
+  const { nodes, poolers, clusters = [], regions, maxReadLagBytes, maxConnections } = args;
+  const ways = (one: Omit<Routes, "maxReadLagBytes">): string =>
+    regions ? regionalRoutes({ ...one, maxReadLagBytes }, regions) : routes({ ...one, maxReadLagBytes });
+  const others = clusters.map(({ name, nodes: servers }, index) =>
+    ways({ suffix: `-${name}`, index: index + 1, servers, ports: clusterRoutes(index) }),
+  );
   return `${head(maxConnections)}
-${routes("", nodes, ROUTES)}
-${clusters.map((cluster, index) => `${routes(`-${cluster.name}`, cluster.nodes, clusterRoutes(index))}\n`).join("")}frontend pool
+${ways({ suffix: "", index: 0, servers: nodes, ports: ROUTES })}
+${others.map((text) => `${text}\n`).join("")}frontend pool
   bind :${ROUTES.pool}
   default_backend poolers
 
 backend poolers
   balance leastconn
-  default-server inter 1s fastinter 250ms downinter 250ms fall 2 rise 1 check resolvers docker init-addr last,libc,none
+  default-server ${CHECKS} check ${RESOLVED}
 ${poolers.map((pooler) => `  server ${pooler} ${pooler}:6432`).join("\n")}
-
+${regions ? guardConf(regions) : ""}
 frontend health
   mode http
   bind :${ROUTES.health}
   timeout client 5s
   monitor-uri /healthy
-  monitor fail if { nbsrv(primary) lt 1 }
+  monitor fail if { nbsrv(primary) lt 1 }${regions ? " { nbsrv(elsewhere) lt 1 }" : ""}
   http-request use-service prometheus-exporter if { path /metrics }
 `;
 }

@@ -11,7 +11,7 @@ import type { Backups } from "../Backups.ts";
 import type { Credentials } from "../Credentials.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import { EXPORTERS, OWN_PORT, VOLUMES, type Watched, exportersJson, jobsOf, type Measured } from "./exporters.ts";
 import { grafanaContainer } from "./grafanaContainer.ts";
 import { dockerName } from "./names.ts";
@@ -20,7 +20,7 @@ import type { PostgresServer } from "./postgresContainer.ts";
 export const PROMETHEUS = "prometheus";
 
 export interface MonitoringContainersArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly credentials: Credentials;
   readonly config: MonitoringConfig;
   readonly ports: Pick<Ports, "prometheus" | "alertmanager" | "grafana">;

@@ -16,6 +16,22 @@ export const configKey = (scope: string): string => `${NAMESPACE}${scope}/config
 /** Seconds. ttl is Patroni's shortest; loop + 2 × retry must stay within it. */
 const LEASE = { ttl: 20, loop_wait: 2, retry_timeout: 8 } as const;
 
+/** Whom a cluster follows that is not where the primary is, as Patroni's configuration has it. */
+export interface StandbyUpstream {
+  readonly host: string;
+  readonly port: number;
+  readonly create_replica_methods: readonly string[];
+}
+
+/**
+ * Follows whatever is behind that address. The first of the methods does nothing but to say that none needs a server of the
+ * cluster's own: without it, one that has lost its last copy would wait for ever for somebody to make it.
+ */
+export const standbyUpstream = (host: string, port: number): StandbyUpstream => ({
+  ...{ host, port, create_replica_methods: ["alone", "basebackup"] },
+});
+const ALONE = { command: "/bin/false", no_leader: true, no_params: true };
+
 export interface ClusterConfigArgs {
   readonly settings: Settings;
   readonly synchronous: Synchronous;
@@ -23,6 +39,8 @@ export interface ClusterConfigArgs {
   readonly slots: Readonly<Record<string, { readonly database: string; readonly plugin: string }>>;
   /** Databases that clients reach beside the application's; default none. */
   readonly databases?: readonly string[];
+  /** Whom it follows from the beginning; default nobody. Later this is the region's agent's to say. */
+  readonly upstream?: StandbyUpstream | undefined;
 }
 
 /** The cluster's configuration: who may lead, and the settings of all its servers. Patroni applies a change at once. */
@@ -31,6 +49,7 @@ export function clusterConfig({
   synchronous,
   slots,
   databases = [],
+  upstream,
 }: ClusterConfigArgs): Record<string, unknown> {
   return {
     ...LEASE,
@@ -47,6 +66,7 @@ export function clusterConfig({
     slots: Object.fromEntries(Object.entries(slots).map(([name, slot]) => [name, { type: "logical", ...slot }])),
     // Slots of subscribers and of data moves are theirs: Patroni drops none that it does not know.
     ignore_slots: [{ type: "logical" }],
+    ...(upstream && { standby_cluster: upstream }),
     postgresql: {
       use_pg_rewind: true,
       use_slots: true,
@@ -80,6 +100,8 @@ export interface PatroniYamlArgs {
   readonly rewind: PatroniLogin;
   /** How this server makes a new cluster where there is none, if it may: exactly one may. */
   readonly bootstrap: "initdb" | "restore" | undefined;
+  /** Whether it is of a stack in several regions. */
+  readonly regional: boolean;
   /** What the cluster's configuration is before there is one in etcd. */
   readonly cluster: Record<string, unknown>;
 }
@@ -123,6 +145,7 @@ export function patroniYaml(args: PatroniYamlArgs): string {
         rewind: { ...args.rewind, ...verified },
       },
       basebackup: [{ checkpoint: "fast" }],
+      ...(args.regional && { alone: ALONE }),
       callbacks: { on_start: "/usr/local/bin/cgraph-callback", on_role_change: "/usr/local/bin/cgraph-callback" },
     },
     ...(args.bootstrap !== undefined

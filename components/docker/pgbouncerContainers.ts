@@ -4,13 +4,13 @@ import type { PoolPlan } from "../../stacks/topology.ts";
 import type { Credentials } from "../Credentials.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import { ROUTER, ROUTES } from "./haproxyFiles.ts";
 import { dockerName } from "./names.ts";
 import { type MorePool, pgbouncerIni, userlist } from "./pgbouncerFiles.ts";
 
 export interface PgbouncerContainersArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly credentials: Credentials;
   readonly pool: PoolPlan;
   /** Where the application's two names lead; default: to the first cluster, its primary and its replicas. */
@@ -48,9 +48,10 @@ export const containerPgbouncerIni = (
 export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulumi.Resource): PgbouncerContainers {
   const { site, pool, credentials } = args;
   const containers = poolerNames(pool.instances).map((pooler) => {
-    const hostname = dockerName(site.stack, pooler);
+    const name = site.named(pooler);
+    const hostname = dockerName(site.stack, name);
     const files = new ConfigFiles(
-      `${pooler}-config`,
+      `${name}-config`,
       {
         site,
         image: site.servicesImage,
@@ -69,7 +70,7 @@ export function pgbouncerContainers(args: PgbouncerContainersArgs, parent: pulum
       { parent },
     );
     const container = new docker.Container(
-      pooler,
+      name,
       {
         ...containerDefaults(site, { cpus: 1, memoryMiB: 256 }),
         ...onNetwork(site, pooler),

@@ -7,7 +7,7 @@ import type { Credentials } from "../Credentials.ts";
 import type { Cluster } from "./cluster.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import { dataVolumeName, dockerName, driverOptions } from "./names.ts";
 import { REPOSITORY_DIRECTORY } from "./pgbackrestFiles.ts";
 import { PG_HBA, postgresConf } from "./postgresFiles.ts";
@@ -21,7 +21,7 @@ const SHM_MIB = 64 * 1024;
 const A_WEEK_SECONDS = 7 * 24 * 3600;
 
 export interface PostgresContainerArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   readonly node: PostgresNode;
   readonly postgresVersion: PostgresMajor;
   readonly credentials: Credentials;

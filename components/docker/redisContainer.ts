@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { CachePlan } from "../../stacks/topology.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./container.ts";
-import type { DockerSite } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import { dockerName } from "./names.ts";
 import { redisConf, redisUsers } from "./redisFiles.ts";
 
@@ -11,7 +11,7 @@ import { redisConf, redisUsers } from "./redisFiles.ts";
 export const CACHE = "redis";
 
 export interface RedisContainerArgs {
-  readonly site: DockerSite;
+  readonly site: Site;
   /** Whoever knows one of them is let in. */
   readonly passwords: readonly pulumi.Output<string>[];
   readonly cache: CachePlan;

@@ -1,7 +1,7 @@
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
 import { type CacheState, cacheState } from "../lib/cacheState.ts";
-import { type ClusterView, allNodes, clusterViews } from "../lib/clusters.ts";
+import { type ClusterView, allNodes, regionalViews, regionsOf } from "../lib/clusters.ts";
 import { type Member, clusterMembers, isCluster, isLeader, isServing } from "../lib/cluster.ts";
 import { containerStates } from "../lib/docker.ts";
 import { type FiringAlert, firingAlerts } from "../lib/firingAlerts.ts";
@@ -9,6 +9,7 @@ import { type PoolState, poolStates } from "../lib/pooler.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
 import { type RotationState, olderTable, rotationState } from "../rotate/sessions.ts";
 import { type Lag, replicationLag } from "../lib/replication.ts";
+import { regionStates, regionTable } from "../regions/states.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 
 interface NodeStatus {
@@ -30,7 +31,7 @@ function nodeStatus(
   const lagSeconds = lag?.seconds ?? null;
   if (!members) return { name: node.name, role: node.role, state: health, lagBytes, lagSeconds };
   const member = members.find((one) => one.name === node.name);
-  const role = member && isLeader(member) ? "primary" : (member?.role ?? "unknown");
+  const role = member?.role === "leader" ? "primary" : (member?.role ?? "unknown");
   const state = health === "healthy" && member ? (isServing(member) ? "healthy" : member.state) : health;
   return { name: node.name, role, state, lagBytes, lagSeconds };
 }
@@ -47,7 +48,8 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
   }
   const services = [...values.services, { name: "backup", kind: "backup", container: values.backupContainer }];
   const containers = [...allNodes(values), ...services].map(({ container }) => container);
-  const views = clusterViews(values);
+  const views = regionalViews(values);
+  const regions = regionsOf(values) ? await regionStates(values) : undefined;
   const [states, members, lags, pools, cache, alerts, rotation] = await Promise.all([
     containerStates(containers),
     isCluster(values) ? ofAll(views, clusterMembers) : undefined,
@@ -80,6 +82,7 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
       pools,
       cache,
       sharding: values.sharding,
+      regions: regions ?? null,
       alerts,
       rotation,
       backups,
@@ -87,12 +90,15 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
     });
   } else {
     printStatus(flags.stack, values, nodes, others, pools, cache);
+    if (regions) print(regionTable(values, regions));
     printAlerts(values, alerts);
     printRotation(rotation);
   }
   const well = [...nodes, ...others].every(({ state }) => state === "healthy" || state === "running");
   const leads = ({ values: its }: ClusterView): boolean =>
-    its.nodes.some(({ name }) => nodes.some((node) => node.name === name && node.role === "primary"));
+    its.nodes.some(({ name }) =>
+      nodes.some((node) => node.name === name && ["primary", "standby_leader"].includes(node.role)),
+    );
   return well && views.every(leads) ? EXIT.done : EXIT.failed;
 }
 

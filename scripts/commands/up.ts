@@ -28,6 +28,7 @@ import { checkTarget } from "../lib/target.ts";
 import { OFFICIAL_BASE } from "../setup/baseImage.ts";
 import { chooseGrafana } from "../setup/grafanaImage.ts";
 import { setUp } from "../setup/steps.ts";
+import { toxiproxyImage } from "../setup/toxiproxyImage.ts";
 
 export interface UpFlags {
   readonly stack: string;
@@ -50,12 +51,13 @@ async function checkPort(config: StackConfig, stack: string): Promise<void> {
         .once("error", () => resolve(false))
         .listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
     });
-  const { write, read, pool, cache, shards } = config.ports;
+  const { write, read, pool, cache, shards, regions } = config.ports;
   // Two for each cluster beside the first: the global database's and the other shards'.
   const clusters = config.stage === 4 ? Array.from({ length: 2 * config.sharding.shards }, (_, i) => shards + i) : [];
+  const far = config.regions.others.flatMap((_, index) => [0, 1, 2].map((way) => regions + 10 * index + way));
   for (const port of config.stage === 1
     ? [write]
-    : [write, read, pool, ...clusters, ...(GUIDE[config.stage].cache.value ? [cache] : [])]) {
+    : [write, read, pool, ...clusters, ...far, ...(GUIDE[config.stage].cache.value ? [cache] : [])]) {
     if (await isFree(port)) continue;
     throw new UserError(
       `port ${port} on 127.0.0.1 is taken by another program`,
@@ -103,6 +105,9 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
       readStackConfig(flags.stack)["baseImage"] === undefined
     ) {
       wanted["baseImage"] = toolchain.baseImage;
+    }
+    if (config.regions.others.length > 0 && readStackConfig(flags.stack)["toxiproxyImage"] === undefined) {
+      wanted["toxiproxyImage"] = await toxiproxyImage();
     }
     await checkSharding(stack, (await stateValues(stack)) as StackValues | undefined, config);
     const { grafanaImage } = await choosing;

@@ -1,7 +1,7 @@
 /** Who leads a stack's servers at the moment, as Patroni says. */
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { clusterViews } from "./clusters.ts";
+import { regionalViews } from "./clusters.ts";
 import { docker } from "./docker.ts";
 import { InContainer } from "./inContainer.ts";
 import { type Step, step } from "./progress.ts";
@@ -173,7 +173,7 @@ const FAILED_COPIES = 3;
  */
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
-  for (const view of clusterViews(values)) await settleCluster(view.name === "" ? "servers" : view.name, view.values);
+  for (const view of regionalViews(values)) await settleCluster(view.name === "" ? "servers" : view.name, view.values);
 }
 
 async function settleCluster(title: string, values: StackValues): Promise<void> {

@@ -1,7 +1,7 @@
 /** A sharded stack's clusters, each looked at as if it were a stack of its own. */
 import { FIRST_CLUSTER, poolDatabase } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, READ_DATABASE } from "../../components/roles.ts";
-import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
+import type { NodeOutput, RegionOutput, StackValues } from "../../stacks/outputs.ts";
 import { UserError } from "../../tuning/errors.ts";
 
 export interface ClusterView {
@@ -14,8 +14,37 @@ export interface ClusterView {
 /** A stack's shards; outputs of earlier versions have no such key. */
 export const shardingOf = (values: StackValues): StackValues["sharding"] | undefined => values.sharding;
 
-/** Every cluster of a stack: one, below stage 4. */
+/** A stack's regions; outputs of earlier versions have no such key. */
+export const regionsOf = (values: StackValues): StackValues["regions"] | undefined => values.regions;
+
+/** Every cluster of a stack: one, below stage 4. Of one in several regions: those of the region where the primary is. */
 export function clusterViews(values: StackValues): ClusterView[] {
+  const regions = regionsOf(values);
+  const home = homeViews(values);
+  const primary = regions?.all.find(({ name }) => name === regions.primary);
+  return primary && primary.clusters.length > 0 ? viewsIn(primary, home) : home;
+}
+
+/** Every cluster in every region; names of those beside home begin with the region's. */
+export function regionalViews(values: StackValues): ClusterView[] {
+  const home = homeViews(values);
+  const far = (regionsOf(values)?.all ?? []).flatMap((region) =>
+    viewsIn(region, home).map((view) => ({
+      ...view,
+      name: view.name === "" ? region.name : `${region.name} ${view.name}`,
+    })),
+  );
+  return [...home, ...far];
+}
+
+/** A region's clusters, seen as home's are: backups and what leads to the primary are the stack's. */
+const viewsIn = (region: RegionOutput, home: readonly ClusterView[]): ClusterView[] =>
+  region.clusters.flatMap(({ name, nodes }) => {
+    const same = home.find((view) => view.name === name);
+    return same ? [{ name, values: { ...same.values, nodes } }] : [];
+  });
+
+function homeViews(values: StackValues): ClusterView[] {
   const sharding = shardingOf(values);
   if (!sharding) return [{ name: "", values }];
   return [
@@ -27,9 +56,9 @@ export function clusterViews(values: StackValues): ClusterView[] {
   ];
 }
 
-/** The servers of all clusters. */
+/** The servers of all clusters, in every region. */
 export const allNodes = (values: StackValues): NodeOutput[] =>
-  clusterViews(values).flatMap((view) => view.values.nodes);
+  regionalViews(values).flatMap((view) => view.values.nodes);
 
 /**
  * One cluster of a stack: the named one, or the one that has this server, or the first. Throws a UserError for one that is

@@ -3,8 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, type RoleName, shardDatabase } from "../../components/roles.ts";
 import type { Endpoint, StackValues } from "../../stacks/outputs.ts";
+import { regionSuffix } from "../../regions/names.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { shardingOf } from "./clusters.ts";
+import { regionsOf, shardingOf } from "./clusters.ts";
 import { acceptedLogins, loginOf } from "./login.ts";
 import { run } from "./run.ts";
 import { writeWhole } from "./files.ts";
@@ -65,6 +66,24 @@ export function shardEnvironment(shards: number, url: (database: string) => stri
 }
 
 /**
+ * In several regions: for each of them its own pools, which lead to the primary wherever it is, and to the region's replicas.
+ */
+function regionEnvironment(values: StackValues, certificate: string): Record<string, string> {
+  const shards = shardingOf(values)?.shards ?? 0;
+  return Object.fromEntries(
+    (regionsOf(values)?.all ?? []).flatMap(({ name, pool }) => {
+      const url = (database: string): string => connectionUrl(values, "cgraph", pool, { certificate }, database);
+      const all = {
+        DATABASE_URL: url(DATABASE),
+        DATABASE_REPLICA_URL: url(READ_DATABASE),
+        ...shardEnvironment(shards, url),
+      };
+      return Object.entries(all).map(([key, value]) => [`${key}_${regionSuffix(name)}`, value]);
+    }),
+  );
+}
+
+/**
  * The environment that applications get: the same keys in dotenv and in JSON. From stage 2 on DATABASE_URL and
  * DATABASE_REPLICA_URL lead to the pools, and at stage 4 through these to the router database, where all shards look like
  * one; the others to the primary itself, which LISTEN, advisory locks and schema changes need.
@@ -84,6 +103,7 @@ export async function environment(stack: string, values: StackValues): Promise<R
       shardEnvironment(shardingOf(values)?.shards ?? 0, (database) =>
         connectionUrl(values, "cgraph", pool, { certificate }, database),
       )),
+    ...regionEnvironment(values, certificate),
     ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
     PGSSLROOTCERT: certificate,
   };

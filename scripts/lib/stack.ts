@@ -10,6 +10,7 @@ import { adoptDockerContext } from "../setup/engine.ts";
 import { type PulumiCli, findPulumi } from "../setup/pulumi.ts";
 import { ROOT } from "./paths.ts";
 import { run } from "./run.ts";
+import { readStackConfig } from "./stackConfig.ts";
 import { PROJECT, checkStackName, localStateFile, pulumiEnvironment, usesLocalBackend } from "./stackFiles.ts";
 
 export type AnyStackValues = StackValues | AwsStackValues;
@@ -146,6 +147,11 @@ export async function anyStackValues(stack: Stack): Promise<AnyStackValues> {
   const values = JSON.parse(stdout) as Partial<AnyStackValues>;
   if (!values.nodes || !values.passwords) {
     throw new UserError(`stack ${name} is not up`, `run ./cgraph-db up --stack ${name}`, EXIT.failed);
+  }
+  if (values.target === "docker" && values.regions) {
+    // `region promote` writes it down; outputs tell of the last `up`.
+    const primary = readStackConfig(name)["primaryRegion"] ?? values.regions.all[0]?.name ?? "";
+    return { ...values, regions: { ...values.regions, primary } } as AnyStackValues;
   }
   return values as AnyStackValues;
 }

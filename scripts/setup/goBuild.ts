@@ -7,7 +7,7 @@ import { CACHE, ROOT } from "../lib/paths.ts";
 import { run } from "../lib/run.ts";
 import type { Step } from "../lib/progress.ts";
 import { prepareAwsModule } from "./trimAws.ts";
-import { GO_MINIMUM, PULUMI_VERSION, compareVersions, parseVersion } from "./versions.ts";
+import { GO_MINIMUM, PULUMI_VERSION, TOXIPROXY_VERSION, compareVersions, parseVersion } from "./versions.ts";
 
 interface GoProgram {
   /** Folder under toolchain/, with go.mod and go.sum. */
@@ -26,8 +26,20 @@ const PROGRAMS = {
   },
   docker: { module: "docker", package: ".", flags: ["-tags", "no_compose", "-ldflags", "-s -w"] },
   random: { module: "random", package: ".", flags: ["-ldflags", "-s -w"] },
+  toxiproxy: {
+    module: "toxiproxy",
+    package: "github.com/Shopify/toxiproxy/v2/cmd/server",
+    flags: ["-ldflags", `-s -w -X github.com/Shopify/toxiproxy/v2.Version=${TOXIPROXY_VERSION}`],
+  },
   aws: { module: "aws", package: ".", flags: ["-ldflags", "-s -w"], prepare: prepareAwsModule },
 } satisfies Record<string, GoProgram>;
+
+/** What makes the build unnecessary. */
+const PULUMI_ITSELF = "Pulumi itself from https://www.pulumi.com/docs/install/";
+const OTHERWISE: Readonly<Record<keyof typeof PROGRAMS, string>> = {
+  ...{ pulumi: PULUMI_ITSELF, docker: PULUMI_ITSELF, random: PULUMI_ITSELF, aws: PULUMI_ITSELF },
+  toxiproxy: "let Docker pull its image",
+};
 
 /** A digest of what a program is built from. */
 export function sourceOf(program: keyof typeof PROGRAMS): string {
@@ -51,7 +63,7 @@ export async function buildFromModules(program: keyof typeof PROGRAMS, path: str
   if (!version || compareVersions(version, GO_MINIMUM) < 0) {
     throw new UserError(
       `${program} could not be downloaded, and building it needs Go ${GO_MINIMUM.join(".")} or newer (found: ${version?.join(".") ?? "none"})`,
-      "install Go from https://go.dev/dl/, or Pulumi itself from https://www.pulumi.com/docs/install/, then call this again",
+      `install Go from https://go.dev/dl/, or ${OTHERWISE[program]}, then call this again`,
       EXIT.failed,
     );
   }

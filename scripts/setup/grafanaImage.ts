@@ -1,48 +1,13 @@
 /** Grafana's image: not built by us, so only where this machine's Docker has it or can pull it. */
-import { spawn } from "node:child_process";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import type { MonitoringConfig } from "../../stacks/monitoringConfig.ts";
 import { note, step } from "../lib/progress.ts";
-import { run } from "../lib/run.ts";
+import { type Patience, isHere, pullImage } from "./pullImage.ts";
 
 /** The official image in the version that the dashboard is made for; a test puts a local registry here. */
 export const GRAFANA_IMAGE = process.env["CGRAPH_GRAFANA_IMAGE"] || "grafana/grafana:12.2.0";
 
-/** How long the registry may take to name the image's layers, and the whole of a pull. */
-export interface Patience {
-  readonly answerMs: number;
-  readonly totalMs: number;
-}
 const PATIENCE: Patience = { answerMs: 2_000, totalMs: 300_000 };
-
-const isHere = async (image: string): Promise<boolean> =>
-  (await run("docker", ["image", "inspect", "--format", "ok", image])).code === 0;
-
-/**
- * Has the engine pull an image: by its own network, its own proxies and mirrors. Gives undefined, or why it could not.
- * The engine prints a first line once the registry has answered; where none comes, the pull is ended, and with it what
- * the engine was doing.
- */
-function pull(image: string, patience: Patience): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const child = spawn("docker", ["pull", image], { stdio: ["ignore", "pipe", "pipe"] });
-    let why = "";
-    const giveUp = (text: string): void => {
-      why = text;
-      child.kill();
-    };
-    const silent = setTimeout(() => giveUp(`no answer within ${patience.answerMs / 1000} s`), patience.answerMs);
-    const late = setTimeout(() => giveUp(`not there after ${patience.totalMs / 1000} s`), patience.totalMs);
-    child.stdout.once("data", () => clearTimeout(silent)).resume();
-    child.stderr.setEncoding("utf8").on("data", (chunk: string) => (why ||= chunk.trim().split("\n").at(-1) ?? ""));
-    child.on("error", (error) => (why ||= error.message));
-    child.on("close", (code) => {
-      clearTimeout(silent);
-      clearTimeout(late);
-      resolve(code === 0 ? undefined : why || `docker pull ended with ${code}`);
-    });
-  });
-}
 
 /** What `up` writes to the stack's configuration; null takes the key out. */
 export interface GrafanaChoice {
@@ -66,7 +31,7 @@ export async function chooseGrafana(
   if (await isHere(image)) return { grafanaImage: image };
   if (grafanaImage !== undefined && (await exists())) return {};
   const why = await step("Grafana's image", async () => {
-    const failure = await pull(image, patience);
+    const failure = await pullImage(image, patience);
     return { value: failure, done: failure === undefined ? image : "not to be had" };
   });
   if (why === undefined) return { grafanaImage: image };

@@ -5,6 +5,8 @@ import { ROOT } from "../lib/paths.ts";
 
 /** Version of the Pulumi CLI that is downloaded or built where none is installed. */
 export const PULUMI_VERSION = "3.258.0";
+/** Toxiproxy, between regions in Docker: the same in toolchain/toxiproxy. */
+export const TOXIPROXY_VERSION = "2.12.0";
 /** The oldest installed CLI that is taken as it is: the first whose `destroy` knows --exclude-protected for stacks made here. */
 export const PULUMI_MINIMUM = [3, 200, 0] as const;
 /** Go that the toolchain builds with. */

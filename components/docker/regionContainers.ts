@@ -1,0 +1,194 @@
+import type * as pulumi from "@pulumi/pulumi";
+import type { RegionPlan } from "../../stacks/regionPlan.ts";
+import type { PoolPlan } from "../../stacks/topology.ts";
+import { PgBouncerPool } from "../PgBouncerPool.ts";
+import { ReadReplicaSet } from "../ReadReplicaSet.ts";
+import { Router, type RouterArgs } from "../Router.ts";
+import { Cluster, type ClusterArgs } from "./cluster.ts";
+import type { DockerSite, Site } from "./DockerSite.ts";
+import { gatewayContainer } from "./gateway.ts";
+import { ROUTER, ROUTES, clusterRoutes } from "./haproxyFiles.ts";
+import type { BuiltImage } from "./images.ts";
+import { dockerName } from "./names.ts";
+import { type StandbyUpstream, standbyUpstream } from "./patroniFiles.ts";
+import { poolerNames, type PgbouncerContainers, type PgbouncerContainersArgs } from "./pgbouncerContainers.ts";
+import type { PostgresContainerArgs, PostgresServer } from "./postgresContainer.ts";
+import { ARBITER, type Place, namedIn, passages, routedRegions } from "./regionRoutes.ts";
+import { regionAgent } from "./regionAgent.ts";
+import { RegionSite } from "./RegionSite.ts";
+import { FIRST_CLUSTER, clusterScope } from "./shardRoutes.ts";
+import { witnessContainer } from "./witness.ts";
+
+export interface ContainerRegionsArgs
+  extends
+    Omit<PostgresContainerArgs, "site" | "node" | "place">,
+    Pick<ClusterArgs, "etcdMembers" | "synchronous">,
+    Pick<PgbouncerContainersArgs, "front" | "more">,
+    Pick<RouterArgs, "maxReadLagBytes" | "maxConnections"> {
+  /** Home's. */
+  readonly site: DockerSite;
+  /** The image of gateways. */
+  readonly gatewayImage: BuiltImage;
+  /** Every place, home first. */
+  readonly places: readonly Place[];
+  /** The regions beside home, with the servers that each has. */
+  readonly regions: readonly RegionPlan[];
+  /** Home's clusters in the router's order, with their servers' names. */
+  readonly homeClusters: readonly { readonly name: string; readonly nodes: readonly string[] }[];
+  readonly pool: PoolPlan;
+  readonly roundTripMs: (from: string, to: string) => number;
+  /** Databases of a cluster that clients reach beside the application's. */
+  readonly databasesOf: (cluster: string) => readonly string[];
+}
+
+/** A region beside home, as it has been made. */
+export interface RegionContainers {
+  readonly name: string;
+  readonly site: Site;
+  readonly clusters: readonly { readonly name: string; readonly servers: readonly PostgresServer[] }[];
+  readonly etcd: readonly pulumi.Output<string>[];
+  readonly router: Router;
+  readonly pool: PgbouncerContainers;
+}
+
+/** What a place has beside servers: who agrees where the primary is, who acts on it, the way to the others. */
+export interface PlaceContainers {
+  readonly place: Place;
+  readonly witness: pulumi.Output<string>;
+  readonly gateway: pulumi.Output<string>;
+  /** Not of the arbiter, which has no servers. */
+  readonly agent: pulumi.Output<string> | undefined;
+}
+
+export interface MadeRegions {
+  readonly regions: readonly RegionContainers[];
+  readonly places: readonly PlaceContainers[];
+}
+
+/** Names by which clients of a region reach servers through its router: home's too, since a router leads to other regions. */
+export const regionRouterNames = (stack: string, places: readonly Place[]): string[] => [
+  ROUTER,
+  ...places.filter(({ name }) => name !== ARBITER).map((place) => dockerName(stack, namedIn(place)(ROUTER))),
+];
+
+function fail(cluster: string): never {
+  throw new Error(`home has no cluster ${cluster}`);
+}
+
+/** The regions of a stack beside home, and what joins all of them. */
+export function regionContainers(args: ContainerRegionsArgs, parent: pulumi.Resource): MadeRegions {
+  const { site: home, places } = args;
+  const child = { parent };
+  const sites = new Map<number, Site>(
+    places.map((place) => [place.number, place.number === 0 ? home : new RegionSite(place, home, child)]),
+  );
+  const siteOf = ({ number }: Place): Site => sites.get(number) ?? home;
+  const clusterNames = args.homeClusters.map(({ name }) => name);
+  // Its own region's router knows where the primary is.
+  const upstreams = clusterNames.map((_, index) =>
+    standbyUpstream(ROUTER, index === 0 ? ROUTES.write : clusterRoutes(index - 1).write),
+  );
+  const agentOf = (place: Place, clusters: ContainerRegionsArgs["homeClusters"]) =>
+    regionAgent(
+      {
+        ...{ site: siteOf(place), place, places },
+        clusters: clusters.map((one, index) => ({ ...one, upstream: upstreams[index] ?? fail(one.name) })),
+      },
+      parent,
+    ).name;
+  const made = places.map((place): PlaceContainers => {
+    const site = siteOf(place);
+    const region = args.regions.find(({ name }) => name === place.name);
+    const clusters =
+      place.number === 0
+        ? args.homeClusters
+        : region?.clusters.map(({ name, nodes }) => ({ name, nodes: nodes.map((node) => node.name) }));
+    return {
+      place,
+      witness: witnessContainer(site, place, places, parent).name,
+      gateway: gatewayContainer(
+        {
+          ...{ site, image: args.gatewayImage, place },
+          others: places.filter((one) => one !== place).map((one) => ({ place: one, site: siteOf(one) })),
+          passages: passages(home.stack, place, places, clusterNames.length, args.roundTripMs),
+        },
+        parent,
+      ).name,
+      agent: clusters && agentOf(place, clusters),
+    };
+  });
+  const regions = args.regions.map((region) => {
+    const place = places.find(({ name }) => name === region.name);
+    if (!place) throw new Error(`region ${region.name} has no place`);
+    return oneRegion(region, { ...args, site: siteOf(place), place, upstreams }, parent);
+  });
+  return { regions, places: made };
+}
+
+interface RegionArgs extends Omit<ContainerRegionsArgs, "site"> {
+  readonly site: Site;
+  readonly place: Place;
+  readonly upstreams: readonly StandbyUpstream[];
+}
+
+/** A region's servers, each cluster following home's, and what leads to them. */
+function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, parent: pulumi.Resource): RegionContainers {
+  const { site, place, places, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions } = args;
+  const child = { parent };
+  const routerNames = regionRouterNames(site.stack, places);
+  let first: Cluster | undefined;
+  const made = clusters.map(({ name: cluster, nodes }, index) => {
+    const [leader] = nodes;
+    if (!leader) throw new Error(`cluster ${cluster} in ${name} has no server`);
+    const prefix = cluster === "" || cluster === FIRST_CLUSTER ? `${name}-` : `${name}-${cluster}-`;
+    const state = new Cluster(
+      `${prefix}cluster`,
+      {
+        ...{ site, credentials, postgresVersion, routerNames, settings: leader.settings, slots: {} },
+        ...{ etcdMembers: args.etcdMembers, synchronous: args.synchronous, firstNode: leader.name },
+        scope: `${clusterScope(site.stack, cluster === "" ? FIRST_CLUSTER : cluster, dataGenerations.at(-1))}-${name}`,
+        databases: args.databasesOf(cluster),
+        regional: { upstream: args.upstreams[index] },
+        ...(first && { beside: first }),
+      },
+      child,
+    );
+    first ??= state;
+    const replicas = new ReadReplicaSet(
+      `${prefix}replicas`,
+      {
+        ...{ site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions },
+        ...{ cluster: state, nodes },
+      },
+      child,
+    );
+    return { name: cluster, servers: replicas.servers, component: replicas };
+  });
+  const pool = new PgBouncerPool(
+    `${name}-pool`,
+    {
+      site,
+      credentials,
+      pool: { ...args.pool, instances: 1 },
+      ...(args.front && { front: args.front }),
+      ...(args.more && { more: args.more }),
+    },
+    child,
+  );
+  const [main, ...others] = clusters;
+  const router = new Router(
+    `${name}-router`,
+    {
+      site,
+      nodes: main?.nodes.map((node) => node.name) ?? [],
+      clusters: others.map((one) => ({ name: one.name, nodes: one.nodes.map((node) => node.name) })),
+      poolers: poolerNames(1),
+      ports,
+      regions: routedRegions(place, places, clusters.length),
+      publishesShards: false,
+      ...{ maxReadLagBytes: args.maxReadLagBytes, maxConnections: args.maxConnections, started: true },
+    },
+    { parent, dependsOn: [...made.map(({ component }) => component), pool] },
+  );
+  return { name, site, clusters: made, etcd: first?.etcdContainerNames ?? [], router, pool: pool.pool };
+}

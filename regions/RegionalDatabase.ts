@@ -1,0 +1,147 @@
+/** One database in several regions: reads near whoever asks, writes where the primary is, and what was written is read. */
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { inTransaction, using } from "../sharding/work.ts";
+import { UserError } from "../tuning/errors.ts";
+import { regionSuffix } from "./names.ts";
+import { type Token, lsnNumber } from "./token.ts";
+
+export interface RegionalDatabaseOptions {
+  /** Its name in tokens; default `DATABASE`. */
+  readonly name?: string;
+  /** Leads to the primary, wherever it is. */
+  readonly primary: pg.PoolConfig;
+  /** Leads to the region's own replicas. */
+  readonly replica: pg.PoolConfig;
+  /** Milliseconds for which a read waits for a replica to have a write before it goes to the primary; default 200. */
+  readonly waitMs?: number;
+  /** Told of connections that break while nothing is asked over them; default nobody. */
+  readonly onError?: (error: Error) => void;
+}
+
+export interface Written<T> {
+  readonly value: T;
+  /** Give it to `read` for whoever has made this write. */
+  readonly token: Token;
+}
+
+const POLL_MS = 5;
+
+/** The replica does not have it in time. */
+class NotYet extends Error {}
+
+/** The URL of a region's own replicas, from the environment that `cgraph-db env` prints. Throws a UserError where there is none. */
+export function nearestReplica(
+  region: string,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+  name = "DATABASE",
+): string {
+  const key = `${name}_REPLICA_URL_${regionSuffix(region)}`;
+  const url = env[key];
+  if (url === undefined) throw new UserError(`${key} is not set`, "./cgraph-db env > .env");
+  return url;
+}
+
+/**
+ * Reads and writes of one region. Work may be done again at the primary where the replica has it only later: let `read`'s be
+ * whole, without effects elsewhere.
+ */
+export class RegionalDatabase {
+  readonly name: string;
+  readonly #primary: pg.Pool;
+  readonly #replica: pg.Pool;
+  readonly #waitMs: number;
+
+  constructor(options: RegionalDatabaseOptions) {
+    const onError = options.onError ?? (() => undefined);
+    const pool = (config: pg.PoolConfig): pg.Pool =>
+      new pg.Pool({ connectionTimeoutMillis: 5000, ...config })
+        .on("error", onError)
+        .on("connect", (client) => client.on("error", onError));
+    this.name = options.name ?? "DATABASE";
+    this.#primary = pool(options.primary);
+    this.#replica = pool(options.replica);
+    this.#waitMs = options.waitMs ?? 200;
+  }
+
+  /**
+   * From DATABASE_URL_<REGION> and DATABASE_REPLICA_URL_<REGION> as `cgraph-db env` prints them; `name`: `SHARD_0` and so on
+   * for a shard. Throws a UserError where one is missing.
+   */
+  static fromEnvironment(
+    region: string,
+    env: Readonly<Record<string, string | undefined>> = process.env,
+    { name = "DATABASE", ...options }: Omit<RegionalDatabaseOptions, "primary" | "replica"> = {},
+  ): RegionalDatabase {
+    const key = `${name}_URL_${regionSuffix(region)}`;
+    const primary = env[key];
+    if (primary === undefined) throw new UserError(`${key} is not set`, "./cgraph-db env > .env");
+    const replica = nearestReplica(region, env, name);
+    return new RegionalDatabase({
+      ...options,
+      ...{ name, primary: { connectionString: primary }, replica: { connectionString: replica } },
+    });
+  }
+
+  /** Works in a transaction at the primary. What it wrote is there for whoever reads with the token. */
+  write<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<Written<T>> {
+    return using(this.#primary, async (client) => {
+      await client.query("BEGIN");
+      const value = await work(client);
+      // In one message: the primary may be far.
+      const ended = (await client.query("COMMIT; SELECT pg_current_wal_insert_lsn()::text AS lsn")) as unknown;
+      const [commit, position] = ended as [pg.QueryResult, pg.QueryResult<{ lsn: string }>];
+      if (commit.command !== "COMMIT") {
+        throw new Error("the transaction was rolled back: a statement in it had failed");
+      }
+      return { value, token: { [this.name]: position.rows[0]?.lsn ?? "" } };
+    });
+  }
+
+  /**
+   * Works in a transaction that reads, at a replica of this region. `after`: only where it has what this token's owner has
+   * written; at the primary where it does not have it in time, or cannot be reached. Throws a TypeError for a token that is none.
+   */
+  async read<T>(work: (client: pg.PoolClient) => Promise<T>, after: Token = {}): Promise<T> {
+    const lsn = after[this.name];
+    if (lsn !== undefined) lsnNumber(lsn);
+    try {
+      return await using(this.#replica, (client) => this.#readAfter(client, lsn, work));
+    } catch (error) {
+      if (!(error instanceof NotYet || isUnreachable(error))) throw error;
+      return using(this.#primary, (client) => inTransaction(client, "BEGIN READ ONLY", () => work(client)));
+    }
+  }
+
+  /** In one transaction, so that it is one server that has been asked and that answers. */
+  #readAfter<T>(
+    client: pg.PoolClient,
+    lsn: string | undefined,
+    work: (client: pg.PoolClient) => Promise<T>,
+  ): Promise<T> {
+    if (lsn === undefined) return inTransaction(client, "BEGIN READ ONLY", () => work(client));
+    // A primary has all that was written.
+    const asks = `SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= '${lsn}' AS has`;
+    // Each statement sees what is there by then.
+    return inTransaction(client, `BEGIN READ ONLY ISOLATION LEVEL READ COMMITTED; ${asks}`, async (begun) => {
+      const until = performance.now() + this.#waitMs;
+      let has = (begun?.rows[0] as { has: boolean } | undefined)?.has;
+      while (!has) {
+        if (performance.now() > until) throw new NotYet();
+        await sleep(POLL_MS);
+        has = (await client.query<{ has: boolean }>(asks)).rows[0]?.has;
+      }
+      return work(client);
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#primary.end(), this.#replica.end()]);
+  }
+}
+
+/** Whether nobody was there to ask: errors of the network, of a server that starts or ends, of a pool that has no server. */
+function isUnreachable(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" && /^(E[A-Z]+|57P0[123]|08\d{3})$/.test(code);
+}

@@ -1,0 +1,121 @@
+import type { StackValues } from "../../stacks/outputs.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { confirm } from "../lib/ask.ts";
+import { lockStack } from "../lib/lock.ts";
+import { bytes, print, printJson, table } from "../lib/print.ts";
+import { note } from "../lib/progress.ts";
+import { openStack, stackValues } from "../lib/stack.ts";
+import { writeStackConfig } from "../lib/stackConfig.ts";
+import { planPromotion, promote } from "../regions/promote.ts";
+import {
+  type PastPromotion,
+  agreed,
+  askAgent,
+  lacking,
+  lostBytes,
+  passage,
+  regionStates,
+  regionTable,
+} from "../regions/states.ts";
+
+interface RegionFlags {
+  readonly stack: string;
+  readonly force?: boolean;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
+
+/** The stack's values. Throws a UserError where it has one region. */
+async function regionalValues(stack: string): Promise<StackValues> {
+  const values = await stackValues(await openStack(stack));
+  if (values.regions) return values;
+  throw new UserError(
+    `stack ${stack} has one region`,
+    `name more: ./cgraph-db config set regions '["us-east-1", "eu-west-1", "ap-southeast-1"]', then ./cgraph-db up`,
+  );
+}
+
+/** `region list`: where the primary is, how far the others are, and what earlier promotions have lost. */
+export async function listRegions(flags: RegionFlags): Promise<void> {
+  const values = await regionalValues(flags.stack);
+  const states = await regionStates(values);
+  const answering = values.regions?.all.find(({ name }) => states.some((one) => one.name === name && one.state));
+  const history = answering ? await askAgent<PastPromotion[]>(answering.agent, "history").catch(() => []) : [];
+  if (flags.json) {
+    printJson({
+      stack: flags.stack,
+      primary: agreed(states) ?? null,
+      regions: states.map(({ name, state }) => ({ name, lackingBytes: lacking(states, name), state })),
+      promotions: history.map((past) => ({ ...past, lostBytes: lostBytes(past) })),
+    });
+    return;
+  }
+  print(regionTable(values, states));
+  if (history.length === 0) return;
+  print(
+    table([
+      ["promotion", "to", "at", "lost"],
+      ...history.map((past) => {
+        const lost = lostBytes(past);
+        const unknown = past.promoted ? "unknown until the region before it is back" : "";
+        return [
+          ...[`epoch ${past.epoch}`, past.promoted?.region ?? "", past.promoted?.at ?? "under way"],
+          lost === null ? unknown : bytes(lost),
+        ];
+      }),
+    ]),
+  );
+}
+
+/** `region promote`: the primary moves to another region. */
+export async function promoteRegion(region: string, flags: RegionFlags): Promise<void> {
+  const lock = lockStack(flags.stack, "region promote");
+  try {
+    const values = await regionalValues(flags.stack);
+    const plan = planPromotion(values, await regionStates(values), region, flags.force === true);
+    for (const warning of plan.warnings) note(`  note: ${warning}`);
+    await confirm(
+      plan.planned
+        ? `This moves the writes from ${plan.from.region} to ${region}. Clients of the pools wait; others lose their connections.`
+        : `This makes ${region} the primary's region. What ${plan.from.region} wrote and had not sent there stays behind.`,
+      "yes",
+      flags.yes === true,
+    );
+    const done = await promote(values, plan);
+    writeStackConfig(flags.stack, { primaryRegion: region });
+    if (flags.json) {
+      printJson({ stack: flags.stack, ...done });
+      return;
+    }
+    const lost = done.lostBytes === null ? `unknown until ${done.from} is back` : bytes(done.lostBytes);
+    print(`${region} takes the writes, ${done.seconds.toFixed(1)} s after the command. Lost: ${lost}.`);
+  } finally {
+    lock.release();
+  }
+}
+
+/** `region cut` and `region heal`, in Docker: ends all connections between a region and the others, or lets them be again. */
+export async function cutRegion(region: string, how: "cut" | "heal", flags: RegionFlags): Promise<void> {
+  const values = await regionalValues(flags.stack);
+  const all = values.regions?.all ?? [];
+  const own = all.find(({ name }) => name === region);
+  if (!own) throw new UserError(`there is no region ${region}`, `use one of ${all.map(({ name }) => name).join(", ")}`);
+  const gateways = values.services.filter(({ kind }) => kind === "gateway");
+  const done = await Promise.all(
+    gateways.flatMap(({ container }) =>
+      container === own.gateway
+        ? values.services
+            .filter(({ kind }) => kind === "witness")
+            .map(({ name }) => passage(container, how, place(name, all[0]?.name)))
+        : [passage(container, how, region)],
+    ),
+  );
+  if (done.includes(false)) {
+    throw new UserError(`a gateway did not ${how} its connections`, "see ./cgraph-db status", EXIT.failed);
+  }
+  print(how === "cut" ? `${region} is cut off from the other regions.` : `${region} reaches the other regions again.`);
+}
+
+/** The place of a witness, by its name in the stack. */
+const place = (witness: string, home: string | undefined): string =>
+  witness === "witness" ? (home ?? "") : witness.replace(/-witness$/, "");

@@ -1,0 +1,182 @@
+/** `region promote` in Docker: the primary moves to another region. */
+import { ROUTER, ROUTES, primaryHerePort } from "../../components/docker/haproxyFiles.ts";
+import type { RegionOutput, StackValues } from "../../stacks/outputs.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { superuserSql } from "../lib/cluster.ts";
+import { allNodes } from "../lib/clusters.ts";
+import { PoolPause } from "../lib/pooler.ts";
+import { bytes } from "../lib/print.ts";
+import { step } from "../lib/progress.ts";
+import { run } from "../lib/run.ts";
+import {
+  type PastPromotion,
+  type PrimaryRecord,
+  type RegionState,
+  agreed,
+  askAgent,
+  isHeard,
+  lostBytes,
+  regionStates,
+} from "./states.ts";
+
+export interface Promotion {
+  readonly from: string;
+  readonly to: string;
+  readonly epoch: number;
+  /** Handed over with the clients of the pools waiting, or taken over from a region that was lost. */
+  readonly planned: boolean;
+  /** From the command until the new region's router led writes to it. */
+  readonly seconds: number;
+  /** Bytes of WAL that the old region had and the new one did not; null while the old one cannot tell. */
+  readonly lostBytes: number | null;
+}
+
+export interface PromotionPlan {
+  readonly from: PrimaryRecord;
+  readonly target: RegionOutput;
+  readonly planned: boolean;
+  /** What a person should know before. */
+  readonly warnings: readonly string[];
+}
+
+const CATCH_UP_MS = 10_000;
+/** The agents wait 16 seconds for an old region that does not answer; Patroni promotes in a few. */
+const WRITABLE_MS = 60_000;
+const LOST_KNOWN_MS = 3_000;
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+const refused = (message: string, remedy: string): UserError => new UserError(message, remedy, EXIT.refused);
+
+/** Whether the primary may move to this region. Throws a UserError, refused, where it may not. */
+export function planPromotion(
+  values: StackValues,
+  states: readonly RegionState[],
+  region: string,
+  force: boolean,
+): PromotionPlan {
+  const all = values.regions?.all ?? [];
+  const target = all.find(({ name }) => name === region);
+  if (!target)
+    throw new UserError(`there is no region ${region}`, `use one of ${all.map(({ name }) => name).join(", ")}`);
+  const from = agreed(states);
+  const own = states.find(({ name }) => name === region);
+  if (!from || !own?.state || !isHeard(own)) {
+    throw refused(
+      `${region} does not hear a majority of the regions: nobody could be sure that the old primary takes no writes`,
+      "see ./cgraph-db region list; bring another region back first",
+    );
+  }
+  if (from.region === region) throw refused(`the primary is in ${region} already`, "nothing is to be done");
+  const lost = own.state.clusters.find(({ role }) => role !== "standby_leader");
+  if (lost) {
+    throw refused(
+      `${region} has no server of ${lost.name || "the cluster"} that could take over`,
+      `see ./cgraph-db status, or promote another region`,
+    );
+  }
+  const old = states.find(({ name }) => name === from.region);
+  const planned = old?.state?.writable === true && isHeard(old) && own.state.clusters.every(({ streams }) => streams);
+  if (old?.state?.writable === true && !force) {
+    throw refused(
+      `${from.region} is healthy and takes the writes`,
+      planned
+        ? "to hand the writes over all the same, with the clients of the pools waiting: --force"
+        : `${region} does not follow it, and would lose what it lacks: see ./cgraph-db region list`,
+    );
+  }
+  const ahead = states
+    .filter((one) => one.name !== region && one.name !== from.region && one.state)
+    .filter((one) => received(one) > received(own));
+  return {
+    ...{ from, target, planned },
+    warnings: ahead.map(
+      (one) =>
+        `${one.name} has ${bytes(received(one) - received(own))} more of what ${from.region} wrote than ${region}`,
+    ),
+  };
+}
+
+const received = ({ state }: RegionState): number =>
+  (state?.clusters ?? []).reduce((sum, cluster) => sum + (cluster.received ?? 0), 0);
+
+/** Bytes of WAL: what the leaders of a region's clusters have written, or replayed. */
+async function positions(values: StackValues, region: string, sql: string): Promise<bigint[]> {
+  const state = (await regionStates(values)).find(({ name }) => name === region)?.state;
+  return Promise.all(
+    (state?.clusters ?? []).map(async ({ leader }) => {
+      const container = allNodes(values).find(({ name }) => name === leader)?.container ?? "";
+      return BigInt(await superuserSql(container, `SELECT (${sql} - '0/0')::bigint`));
+    }),
+  );
+}
+
+/** Waits until the region has everything that the primary has written. Throws a UserError, refused, where it does not come. */
+async function caughtUp(values: StackValues, from: string, to: string): Promise<void> {
+  const written = await positions(values, from, "pg_current_wal_lsn()");
+  const until = Date.now() + CATCH_UP_MS;
+  for (;;) {
+    const replayed = await positions(values, to, "pg_last_wal_replay_lsn()");
+    if (written.every((position, index) => (replayed[index] ?? 0n) >= position)) return;
+    if (Date.now() > until) {
+      throw refused(`${to} does not catch up: nothing was changed`, "see ./cgraph-db region list for what it lacks");
+    }
+    await sleep(100);
+  }
+}
+
+/** Whether a region's router leads writes to its own servers. */
+async function leadsHere(values: StackValues, region: RegionOutput): Promise<boolean> {
+  const name = values.regions?.all[0]?.name === region.name ? ROUTER : `${region.name}-${ROUTER}`;
+  const router = values.services.find((service) => service.name === name)?.container ?? "";
+  const curl = ["curl", "--silent", "--fail", "--output", "/dev/null", "--max-time", "2"];
+  const urls = [`http://127.0.0.1:${primaryHerePort(0)}/primary`, `http://127.0.0.1:${ROUTES.health}/healthy`];
+  const answers = await Promise.all(urls.map((url) => run("docker", ["exec", router, ...curl, url])));
+  return answers.every(({ code }) => code === 0);
+}
+
+/** Carries a promotion out. */
+export async function promote(values: StackValues, { from, target, planned }: PromotionPlan): Promise<Promotion> {
+  const began = performance.now();
+  const pools = planned ? new PoolPause(values) : undefined;
+  const { epoch } = await step(`the primary moves to ${target.name}`, async (progress) => {
+    if (pools) {
+      progress.detail("clients of the pools wait");
+      await pools.begin();
+    }
+    try {
+      if (planned) await caughtUp(values, from.region, target.name);
+      const record = await askAgent<PrimaryRecord>(target.agent, "promote");
+      progress.detail(
+        planned ? `${from.region} ends its writes` : `waiting for ${from.region} to have ended its writes`,
+      );
+      const until = Date.now() + WRITABLE_MS;
+      while (!(await leadsHere(values, target))) {
+        if (Date.now() > until) {
+          throw new UserError(
+            `${target.name} does not take writes`,
+            `see ./cgraph-db region list and ./cgraph-db logs ${target.name}-region-agent`,
+            EXIT.failed,
+          );
+        }
+        await sleep(100);
+      }
+      return { value: record, done: `epoch ${record.epoch}` };
+    } finally {
+      await pools?.end();
+    }
+  });
+  const seconds = (performance.now() - began) / 1000;
+  return { from: from.region, to: target.name, epoch, planned, seconds, lostBytes: await lostIn(target.agent, epoch) };
+}
+
+/** What a promotion has lost; null where the old region does not tell within a moment. */
+async function lostIn(agent: string, epoch: number): Promise<number | null> {
+  const until = Date.now() + LOST_KNOWN_MS;
+  for (;;) {
+    const history = await askAgent<PastPromotion[]>(agent, "history");
+    const past = history.find((one) => one.epoch === epoch);
+    const lost = past ? lostBytes(past) : null;
+    if (lost !== null || Date.now() > until) return lost;
+    await sleep(300);
+  }
+}

@@ -1,0 +1,142 @@
+/** The regions of a stack in Docker beside home, composed of what home is made of. */
+import type { BackupsArgs } from "../components/Backups.ts";
+import type { ClusterArgs } from "../components/docker/cluster.ts";
+import type { RoutedRegions } from "../components/docker/haproxyFiles.ts";
+import { buildImage } from "../components/docker/images.ts";
+import { dockerName } from "../components/docker/names.ts";
+import {
+  type ContainerRegionsArgs,
+  type MadeRegions,
+  regionRouterNames,
+} from "../components/docker/regionContainers.ts";
+import { type Place, placesOf, routedRegions } from "../components/docker/regionRoutes.ts";
+import { FIRST_CLUSTER } from "../components/docker/shardRoutes.ts";
+import { ROUTER } from "../components/docker/haproxyFiles.ts";
+import { MultiRegion } from "../components/MultiRegion.ts";
+import type { StackConfig } from "./config.ts";
+import type { Foundation } from "./foundation.ts";
+import {
+  type Endpoint,
+  type RegionOutput,
+  type RegionsOutput,
+  type ServiceOutput,
+  describeNode,
+  describeService,
+} from "./outputs.ts";
+import * as pulumi from "@pulumi/pulumi";
+import { roundTripMs } from "./regionDelays.ts";
+import type { Topology } from "./topology.ts";
+
+/** What home's parts need to know of other regions; where there are none, what they always were. */
+export interface HomeRegional {
+  readonly routerNames: readonly string[];
+  readonly clusters: ClusterArgs["regional"];
+  readonly router: RoutedRegions | undefined;
+  readonly farOf: (cluster: string) => NonNullable<BackupsArgs["far"]>;
+  readonly services: readonly pulumi.Output<ServiceOutput>[];
+  readonly output: pulumi.Output<RegionsOutput> | null;
+}
+
+/** Of home's clusters, in the router's order. */
+const homeClusters = ({ nodes, sharding }: Topology): ContainerRegionsArgs["homeClusters"] => [
+  { name: sharding ? FIRST_CLUSTER : "", nodes: nodes.map(({ name }) => name) },
+  ...(sharding?.others ?? []).map((cluster) => ({ name: cluster.name, nodes: cluster.nodes.map(({ name }) => name) })),
+];
+
+const ALONE = (stack: string): HomeRegional => ({
+  routerNames: [ROUTER, dockerName(stack, ROUTER)],
+  clusters: undefined,
+  router: undefined,
+  farOf: () => [],
+  services: [],
+  output: null,
+});
+
+export type RegionsNeeds = Pick<
+  ContainerRegionsArgs,
+  "front" | "more" | "maxConnections" | "maxReadLagBytes" | "databasesOf"
+>;
+
+/** Makes the regions beside home, if the stack has some. */
+export function regionsOf(
+  stack: string,
+  config: StackConfig,
+  topology: Topology,
+  { credentials, site, repository }: Foundation,
+  needs: RegionsNeeds,
+): HomeRegional {
+  const places = topology.regions.length === 0 ? [] : placesOf(config.regions.all);
+  const [home] = places;
+  if (!home || !topology.pool) return ALONE(stack);
+  const clusters = homeClusters(topology);
+  const { postgresVersion, dataGenerations, dataVolumeOptions, etcdMembers, synchronous } = config;
+  const gatewayImage = buildImage(
+    "wan",
+    { version: "1", baseImage: config.baseImage, buildArgs: { TOXIPROXY: config.toxiproxyImage } },
+    { parent: site },
+  );
+  const { made } = new MultiRegion("regions", {
+    ...{ site, credentials, repository, postgresVersion, dataGenerations, dataVolumeOptions, etcdMembers, synchronous },
+    ...{ gatewayImage, places, regions: topology.regions, homeClusters: clusters, pool: topology.pool, roundTripMs },
+    ...needs,
+  });
+  return {
+    routerNames: regionRouterNames(stack, places),
+    clusters: { upstream: undefined },
+    router: routedRegions(home, places, clusters.length),
+    farOf: (cluster) =>
+      made.regions.map((region) => ({
+        site: region.site,
+        servers: region.clusters.find(({ name }) => name === cluster)?.servers ?? [],
+      })),
+    services: services(made),
+    output: describeRegions(stack, config, topology, made, site.postgresImage.name),
+  };
+}
+
+function services({ regions, places }: MadeRegions): pulumi.Output<ServiceOutput>[] {
+  const named = ({ name, number }: Place, service: string): string => (number === 0 ? service : `${name}-${service}`);
+  return [
+    ...places.flatMap(({ place, witness, gateway, agent }) => [
+      describeService("witness", named(place, "witness"), witness),
+      describeService("gateway", named(place, "wan"), gateway),
+      ...(agent ? [describeService("region-agent", named(place, "region-agent"), agent)] : []),
+    ]),
+    ...regions.flatMap(({ name, etcd, router, pool }) => [
+      ...etcd.map((container, index) => describeService("etcd", `${name}-etcd${index}`, container)),
+      describeService("haproxy", `${name}-haproxy`, router.containerName),
+      ...pool.containerNames.map((container, index) =>
+        describeService("pgbouncer", `${name}-pgbouncer${index}`, container),
+      ),
+    ]),
+  ];
+}
+
+function describeRegions(
+  stack: string,
+  { regions: { primary, all }, ports }: StackConfig,
+  topology: Topology,
+  made: MadeRegions,
+  image: string,
+): pulumi.Output<RegionsOutput> {
+  const local = (port: number): Endpoint => ({ host: "localhost", port });
+  const described = all.map((name): pulumi.Output<RegionOutput> => {
+    const plan = topology.regions.find((region) => region.name === name);
+    const region = made.regions.find((one) => one.name === name);
+    const place = made.places.find((one) => one.place.name === name);
+    const clusters = (plan?.clusters ?? []).map((cluster, at) => ({
+      name: cluster.name,
+      nodes: cluster.nodes.map((node, index) => {
+        const server = region?.clusters[at]?.servers[index];
+        if (!server) throw new Error(`${node.name} was not made`);
+        return describeNode(node, server, { host: dockerName(stack, node.name), port: 5432, image });
+      }),
+    }));
+    const at = plan?.ports ?? ports;
+    return pulumi.output({
+      ...{ name, clusters, write: local(at.write), read: local(at.read), pool: local(at.pool) },
+      ...{ agent: place?.agent ?? "", gateway: place?.gateway ?? "" },
+    }) as pulumi.Output<RegionOutput>;
+  });
+  return pulumi.all(described).apply((regions) => ({ primary, all: regions }));
+}
