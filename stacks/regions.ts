@@ -4,14 +4,9 @@ import type { ClusterArgs } from "../components/docker/cluster.ts";
 import type { RoutedRegions } from "../components/docker/haproxyFiles.ts";
 import { buildImage } from "../components/docker/images.ts";
 import { dockerName } from "../components/docker/names.ts";
-import {
-  type ContainerRegionsArgs,
-  type MadeRegions,
-  regionRouterNames,
-} from "../components/docker/regionContainers.ts";
+import type { ContainerRegionsArgs, MadeRegions } from "../components/docker/regionContainers.ts";
 import { type Place, placesOf, routedRegions } from "../components/docker/regionRoutes.ts";
 import { FIRST_CLUSTER } from "../components/docker/shardRoutes.ts";
-import { ROUTER } from "../components/docker/haproxyFiles.ts";
 import { MultiRegion } from "../components/MultiRegion.ts";
 import type { StackConfig } from "./config.ts";
 import type { Foundation } from "./foundation.ts";
@@ -29,9 +24,10 @@ import type { Topology } from "./topology.ts";
 
 /** What home's parts need to know of other regions; where there are none, what they always were. */
 export interface HomeRegional {
-  readonly routerNames: readonly string[];
   readonly clusters: ClusterArgs["regional"];
   readonly router: RoutedRegions | undefined;
+  /** What has to be there before home's router. */
+  readonly first: readonly pulumi.Resource[];
   readonly farOf: (cluster: string) => NonNullable<BackupsArgs["far"]>;
   readonly services: readonly pulumi.Output<ServiceOutput>[];
   readonly output: pulumi.Output<RegionsOutput> | null;
@@ -43,18 +39,18 @@ const homeClusters = ({ nodes, sharding }: Topology): ContainerRegionsArgs["home
   ...(sharding?.others ?? []).map((cluster) => ({ name: cluster.name, nodes: cluster.nodes.map(({ name }) => name) })),
 ];
 
-const ALONE = (stack: string): HomeRegional => ({
-  routerNames: [ROUTER, dockerName(stack, ROUTER)],
+const ALONE: HomeRegional = {
   clusters: undefined,
   router: undefined,
+  first: [],
   farOf: () => [],
   services: [],
   output: null,
-});
+};
 
 export type RegionsNeeds = Pick<
   ContainerRegionsArgs,
-  "front" | "more" | "maxConnections" | "maxReadLagBytes" | "databasesOf"
+  "front" | "more" | "maxConnections" | "maxReadLagBytes" | "databasesOf" | "routerNames"
 >;
 
 /** Makes the regions beside home, if the stack has some. */
@@ -67,7 +63,7 @@ export function regionsOf(
 ): HomeRegional {
   const places = topology.regions.length === 0 ? [] : placesOf(config.regions.all);
   const [home] = places;
-  if (!home || !topology.pool) return ALONE(stack);
+  if (!home || !topology.pool) return ALONE;
   const clusters = homeClusters(topology);
   const { postgresVersion, dataGenerations, dataVolumeOptions, etcdMembers, synchronous } = config;
   const gatewayImage = buildImage(
@@ -81,9 +77,9 @@ export function regionsOf(
     ...needs,
   });
   return {
-    routerNames: regionRouterNames(stack, places),
     clusters: { upstream: undefined },
     router: routedRegions(home, places, clusters.length),
+    first: [made.homeAgent],
     farOf: (cluster) =>
       made.regions.map((region) => ({
         site: region.site,

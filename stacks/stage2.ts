@@ -77,8 +77,14 @@ export function replicated(
   const pools = sharding && shardedPools(sharding, leadsToRouter(config));
   const maxReadLagBytes = config.maxReadLagMiB * MiB;
   const maxConnections = routerConnections(pool);
-  const regional = regionsOf(stack, config, topology, base, { ...pools, maxReadLagBytes, maxConnections, databasesOf });
-  const { routerNames } = regional;
+  const routerNames = [ROUTER, dockerName(stack, ROUTER)];
+  const regional = regionsOf(stack, config, topology, base, {
+    ...pools,
+    maxReadLagBytes,
+    maxConnections,
+    databasesOf,
+    routerNames,
+  });
   const cluster = new Cluster("cluster", {
     site,
     credentials,
@@ -132,7 +138,7 @@ export function replicated(
       started: !alone,
     },
     // Clients come when servers are there, and go before the servers do: nothing is written while they stop.
-    { dependsOn: [primary, replicas, poolers, ...(shardSet ? [shardSet] : [])] },
+    { dependsOn: [primary, replicas, poolers, ...(shardSet ? [shardSet] : []), ...regional.first] },
   );
   const backups = new Backups("backups", {
     site,

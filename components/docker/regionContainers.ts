@@ -1,3 +1,4 @@
+import type * as docker from "@pulumi/docker";
 import type * as pulumi from "@pulumi/pulumi";
 import type { RegionPlan } from "../../stacks/regionPlan.ts";
 import type { PoolPlan } from "../../stacks/topology.ts";
@@ -22,7 +23,7 @@ import { witnessContainer } from "./witness.ts";
 export interface ContainerRegionsArgs
   extends
     Omit<PostgresContainerArgs, "site" | "node" | "place">,
-    Pick<ClusterArgs, "etcdMembers" | "synchronous">,
+    Pick<ClusterArgs, "etcdMembers" | "synchronous" | "routerNames">,
     Pick<PgbouncerContainersArgs, "front" | "more">,
     Pick<RouterArgs, "maxReadLagBytes" | "maxConnections"> {
   /** Home's. */
@@ -63,13 +64,9 @@ export interface PlaceContainers {
 export interface MadeRegions {
   readonly regions: readonly RegionContainers[];
   readonly places: readonly PlaceContainers[];
+  /** Without its word home's router leads no writes to home's servers: it comes first. */
+  readonly homeAgent: docker.Container;
 }
-
-/** Names by which clients of a region reach servers through its router: home's too, since a router leads to other regions. */
-export const regionRouterNames = (stack: string, places: readonly Place[]): string[] => [
-  ROUTER,
-  ...places.filter(({ name }) => name !== ARBITER).map((place) => dockerName(stack, namedIn(place)(ROUTER))),
-];
 
 function fail(cluster: string): never {
   throw new Error(`home has no cluster ${cluster}`);
@@ -95,14 +92,19 @@ export function regionContainers(args: ContainerRegionsArgs, parent: pulumi.Reso
         clusters: clusters.map((one, index) => ({ ...one, upstream: upstreams[index] ?? fail(one.name) })),
       },
       parent,
-    ).name;
-  const made = places.map((place): PlaceContainers => {
-    const site = siteOf(place);
+    );
+  const agents = places.map((place) => {
     const region = args.regions.find(({ name }) => name === place.name);
     const clusters =
       place.number === 0
         ? args.homeClusters
         : region?.clusters.map(({ name, nodes }) => ({ name, nodes: nodes.map((node) => node.name) }));
+    return clusters && agentOf(place, clusters);
+  });
+  const [homeAgent] = agents;
+  if (!homeAgent) throw new Error("home has no agent");
+  const made = places.map((place, index): PlaceContainers => {
+    const site = siteOf(place);
     return {
       place,
       witness: witnessContainer(site, place, places, parent).name,
@@ -114,7 +116,7 @@ export function regionContainers(args: ContainerRegionsArgs, parent: pulumi.Reso
         },
         parent,
       ).name,
-      agent: clusters && agentOf(place, clusters),
+      agent: agents[index]?.name,
     };
   });
   const regions = args.regions.map((region) => {
@@ -122,7 +124,7 @@ export function regionContainers(args: ContainerRegionsArgs, parent: pulumi.Reso
     if (!place) throw new Error(`region ${region.name} has no place`);
     return oneRegion(region, { ...args, site: siteOf(place), place, upstreams }, parent);
   });
-  return { regions, places: made };
+  return { regions, places: made, homeAgent };
 }
 
 interface RegionArgs extends Omit<ContainerRegionsArgs, "site"> {
@@ -135,7 +137,7 @@ interface RegionArgs extends Omit<ContainerRegionsArgs, "site"> {
 function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, parent: pulumi.Resource): RegionContainers {
   const { site, place, places, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions } = args;
   const child = { parent };
-  const routerNames = regionRouterNames(site.stack, places);
+  const { routerNames } = args;
   let first: Cluster | undefined;
   const made = clusters.map(({ name: cluster, nodes }, index) => {
     const [leader] = nodes;
