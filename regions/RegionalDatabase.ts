@@ -15,6 +15,8 @@ export interface RegionalDatabaseOptions {
   readonly replica: pg.PoolConfig;
   /** Milliseconds for which a read waits for a replica to have a write before it goes to the primary; default 200. */
   readonly waitMs?: number;
+  /** Connections of each of the two pools at most; default pg's, 10. */
+  readonly maxConnections?: number;
   /** Told of connections that break while nothing is asked over them; default nobody. */
   readonly onError?: (error: Error) => void;
 }
@@ -55,7 +57,11 @@ export class RegionalDatabase {
   constructor(options: RegionalDatabaseOptions) {
     const onError = options.onError ?? (() => undefined);
     const pool = (config: pg.PoolConfig): pg.Pool =>
-      new pg.Pool({ connectionTimeoutMillis: 5000, ...config })
+      new pg.Pool({
+        connectionTimeoutMillis: 5000,
+        ...(options.maxConnections !== undefined && { max: options.maxConnections }),
+        ...config,
+      })
         .on("error", onError)
         .on("connect", (client) => client.on("error", onError));
     this.name = options.name ?? "DATABASE";

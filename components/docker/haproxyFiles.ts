@@ -208,7 +208,8 @@ ${clusterBackends(one)}
 ${local}
 backend elsewhere${suffix}
   option httpchk GET /primary
-  default-server ${CHECKS} on-marked-down shutdown-sessions ${RESOLVED}
+  # All behind one gateway: by default no two servers may have the same address.
+  default-server ${CHECKS} on-marked-down shutdown-sessions ${RESOLVED} resolve-opts allow-dup-ip
 ${far.join("")}`;
 }
 

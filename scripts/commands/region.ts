@@ -6,7 +6,7 @@ import { bytes, print, printJson, table } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { openStack, stackValues } from "../lib/stack.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
-import { planPromotion, promote } from "../regions/promote.ts";
+import { planPromotion, promote, regionNamed, settledStates } from "../regions/promote.ts";
 import {
   type PastPromotion,
   agreed,
@@ -72,7 +72,11 @@ export async function promoteRegion(region: string, flags: RegionFlags): Promise
   const lock = lockStack(flags.stack, "region promote");
   try {
     const values = await regionalValues(flags.stack);
-    const plan = planPromotion(values, await regionStates(values), region, flags.force === true);
+    regionNamed(values, region);
+    const began = performance.now();
+    const states = flags.force ? await regionStates(values) : await settledStates(values, region);
+    const plan = planPromotion(values, states, region, flags.force === true);
+    const settledSeconds = (performance.now() - began) / 1000;
     for (const warning of plan.warnings) note(`  note: ${warning}`);
     await confirm(
       plan.planned
@@ -81,7 +85,8 @@ export async function promoteRegion(region: string, flags: RegionFlags): Promise
       "yes",
       flags.yes === true,
     );
-    const done = await promote(values, plan);
+    const promoted = await promote(values, plan);
+    const done = { ...promoted, seconds: promoted.seconds + settledSeconds };
     writeStackConfig(flags.stack, { primaryRegion: region });
     if (flags.json) {
       printJson({ stack: flags.stack, ...done });
@@ -98,8 +103,7 @@ export async function promoteRegion(region: string, flags: RegionFlags): Promise
 export async function cutRegion(region: string, how: "cut" | "heal", flags: RegionFlags): Promise<void> {
   const values = await regionalValues(flags.stack);
   const all = values.regions?.all ?? [];
-  const own = all.find(({ name }) => name === region);
-  if (!own) throw new UserError(`there is no region ${region}`, `use one of ${all.map(({ name }) => name).join(", ")}`);
+  const own = regionNamed(values, region);
   const gateways = values.services.filter(({ kind }) => kind === "gateway");
   const done = await Promise.all(
     gateways.flatMap(({ container }) =>

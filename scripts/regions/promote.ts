@@ -9,6 +9,7 @@ import { bytes } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { run } from "../lib/run.ts";
 import {
+  HEARD_SECONDS,
   type PastPromotion,
   type PrimaryRecord,
   type RegionState,
@@ -35,10 +36,14 @@ export interface PromotionPlan {
   readonly from: PrimaryRecord;
   readonly target: RegionOutput;
   readonly planned: boolean;
+  /** How far the old region was, where it has given the writes up already. */
+  readonly givenUp: Readonly<Record<string, number>> | null;
   /** What a person should know before. */
   readonly warnings: readonly string[];
 }
 
+/** What a region that has been cut off takes to give up, and the others to agree without it. */
+const SETTLE_MS = (HEARD_SECONDS + 5) * 1000;
 const CATCH_UP_MS = 10_000;
 /** The agents wait 16 seconds for an old region that does not answer; Patroni promotes in a few. */
 const WRITABLE_MS = 60_000;
@@ -47,6 +52,24 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 const refused = (message: string, remedy: string): UserError => new UserError(message, remedy, EXIT.refused);
 
+/**
+ * What the regions say, once it is settled whether the primary's takes writes: one that has just been cut off thinks so for some
+ * seconds more, and the others may be without a majority as long.
+ */
+export async function settledStates(values: StackValues, region: string): Promise<RegionState[]> {
+  const until = Date.now() + SETTLE_MS;
+  for (;;) {
+    const states = await regionStates(values);
+    const own = states.find(({ name }) => name === region);
+    const old = states.find(({ name }) => name === agreed(states)?.region);
+    const follows = own?.state?.clusters.every(({ streams }) => streams) === true;
+    // One that can be asked says so when it has given up, and how far it was.
+    const settled = own && isHeard(own) && (follows || !old?.state || old.state.givenUp !== null);
+    if (settled || old === own || Date.now() > until) return states;
+    await sleep(300);
+  }
+}
+
 /** Whether the primary may move to this region. Throws a UserError, refused, where it may not. */
 export function planPromotion(
   values: StackValues,
@@ -54,10 +77,7 @@ export function planPromotion(
   region: string,
   force: boolean,
 ): PromotionPlan {
-  const all = values.regions?.all ?? [];
-  const target = all.find(({ name }) => name === region);
-  if (!target)
-    throw new UserError(`there is no region ${region}`, `use one of ${all.map(({ name }) => name).join(", ")}`);
+  const target = regionNamed(values, region);
   const from = agreed(states);
   const own = states.find(({ name }) => name === region);
   if (!from || !own?.state || !isHeard(own)) {
@@ -74,9 +94,9 @@ export function planPromotion(
       `see ./cgraph-db status, or promote another region`,
     );
   }
-  const old = states.find(({ name }) => name === from.region);
-  const planned = old?.state?.writable === true && isHeard(old) && own.state.clusters.every(({ streams }) => streams);
-  if (old?.state?.writable === true && !force) {
+  const old = states.find(({ name }) => name === from.region)?.state;
+  const planned = old?.writable === true && own.state.clusters.every(({ streams }) => streams);
+  if (old?.writable === true && !force) {
     throw refused(
       `${from.region} is healthy and takes the writes`,
       planned
@@ -88,12 +108,20 @@ export function planPromotion(
     .filter((one) => one.name !== region && one.name !== from.region && one.state)
     .filter((one) => received(one) > received(own));
   return {
-    ...{ from, target, planned },
+    ...{ from, target, planned, givenUp: old?.givenUp ?? null },
     warnings: ahead.map(
       (one) =>
         `${one.name} has ${bytes(received(one) - received(own))} more of what ${from.region} wrote than ${region}`,
     ),
   };
+}
+
+/** A region of the stack. Throws a UserError for one that is none. */
+export function regionNamed({ regions }: StackValues, region: string): RegionOutput {
+  const all = regions?.all ?? [];
+  const found = all.find(({ name }) => name === region);
+  if (found) return found;
+  throw new UserError(`there is no region ${region}`, `use one of ${all.map(({ name }) => name).join(", ")}`);
 }
 
 const received = ({ state }: RegionState): number =>
@@ -135,7 +163,8 @@ async function leadsHere(values: StackValues, region: RegionOutput): Promise<boo
 }
 
 /** Carries a promotion out. */
-export async function promote(values: StackValues, { from, target, planned }: PromotionPlan): Promise<Promotion> {
+export async function promote(values: StackValues, plan: PromotionPlan): Promise<Promotion> {
+  const { from, target, planned, givenUp } = plan;
   const began = performance.now();
   const pools = planned ? new PoolPause(values) : undefined;
   const { epoch } = await step(`the primary moves to ${target.name}`, async (progress) => {
@@ -145,7 +174,11 @@ export async function promote(values: StackValues, { from, target, planned }: Pr
     }
     try {
       if (planned) await caughtUp(values, from.region, target.name);
-      const record = await askAgent<PrimaryRecord>(target.agent, "promote");
+      const record = await askAgent<PrimaryRecord>(
+        target.agent,
+        "promote",
+        ...(givenUp ? [JSON.stringify(givenUp)] : []),
+      );
       progress.detail(
         planned ? `${from.region} ends its writes` : `waiting for ${from.region} to have ended its writes`,
       );

@@ -34,6 +34,8 @@ export interface AgentState {
   /** How old a majority's word is; null: there was none. */
   readonly heardSeconds: number | null;
   readonly writable: boolean;
+  /** Bytes of WAL by cluster, of a region that has given the writes up; null while any of its servers may take some. */
+  readonly givenUp: Readonly<Record<string, number>> | null;
   readonly clusters: readonly RegionCluster[];
 }
 
@@ -59,8 +61,8 @@ export interface RegionState {
 const AGENT = "cgraph-region-agent";
 
 /** A question to a region's agent. Throws where it does not answer; the message is the agent's. */
-export async function askAgent<T>(agent: string, question: "state" | "history" | "promote"): Promise<T> {
-  return JSON.parse(await docker(["exec", "--user", "postgres", agent, AGENT, question])) as T;
+export async function askAgent<T>(agent: string, ...question: readonly string[]): Promise<T> {
+  return JSON.parse(await docker(["exec", "--user", "postgres", agent, AGENT, ...question])) as T;
 }
 
 export async function regionStates({ regions }: StackValues): Promise<RegionState[]> {
@@ -72,8 +74,8 @@ export async function regionStates({ regions }: StackValues): Promise<RegionStat
   );
 }
 
-/** How old a majority's word may be, as the agents have it. */
-const HEARD_SECONDS = 8;
+/** How old a majority's word may be, as the agents have it: a region that is cut off gives up by then. */
+export const HEARD_SECONDS = 8;
 export const isHeard = ({ state }: RegionState): boolean => (state?.heardSeconds ?? Infinity) < HEARD_SECONDS;
 
 /** What a majority of the regions says of the primary; undefined where no region hears one. */

@@ -150,7 +150,7 @@ describe("a stack in three regions", () => {
     "shows a far client what it has just written, always; without a token it would not",
     { timeout: 900_000 },
     async () => {
-      const database = RegionalDatabase.fromEnvironment(FAR ?? "", env, { waitMs: 400 });
+      const database = RegionalDatabase.fromEnvironment(FAR ?? "", env, { waitMs: 400, maxConnections: AT_ONCE });
       const [pairs, unseen] = [
         { with: 0, without: 0 },
         { with: 0, without: 0 },
