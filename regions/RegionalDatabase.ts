@@ -1,7 +1,7 @@
 /** One database in several regions: reads near whoever asks, writes where the primary is, and what was written is read. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { inTransaction, using } from "../sharding/work.ts";
+import { inTransaction, using, usingClient } from "../sharding/work.ts";
 import { UserError } from "../tuning/errors.ts";
 import { regionSuffix } from "./names.ts";
 import { type Token, lsnNumber } from "./token.ts";
@@ -111,12 +111,15 @@ export class RegionalDatabase {
   async read<T>(work: (client: pg.PoolClient) => Promise<T>, after: Token = {}): Promise<T> {
     const lsn = after[this.name];
     if (lsn !== undefined) lsnNumber(lsn);
-    try {
-      return await using(this.#replica, (client) => this.#readAfter(client, lsn, work));
-    } catch (error) {
-      if (!(error instanceof NotYet || isUnreachable(error))) throw error;
-      return using(this.#primary, (client) => inTransaction(client, "BEGIN READ ONLY", () => work(client)));
+    const replica = await this.#replica.connect().catch(() => undefined);
+    if (replica) {
+      try {
+        return await usingClient(replica, (client) => this.#readAfter(client, lsn, work));
+      } catch (error) {
+        if (!(error instanceof NotYet || isUnreachable(error))) throw error;
+      }
     }
+    return using(this.#primary, (client) => inTransaction(client, "BEGIN READ ONLY", () => work(client)));
   }
 
   /** In one transaction, so that it is one server that has been asked and that answers. */

@@ -9,8 +9,11 @@ const rolledBack = (client: pg.PoolClient): Promise<boolean> =>
   );
 
 /** Works with a connection of a pool. One whose work fails is rolled back before somebody else gets it, or closed. */
-export async function using<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+export const using = async <T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> =>
+  usingClient(await pool.connect(), work);
+
+/** The same with a connection that has been got already. */
+export async function usingClient<T>(client: pg.PoolClient, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   let result: T;
   try {
     result = await work(client);

@@ -2,6 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { PoolPlan } from "../../stacks/topology.ts";
 import type { Credentials } from "../Credentials.ts";
+import { DATABASE } from "../roles.ts";
 import { CONFIG_DIRECTORY, ConfigFiles } from "./ConfigFiles.ts";
 import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
 import type { Site } from "./DockerSite.ts";
@@ -17,6 +18,8 @@ export interface PgbouncerContainersArgs {
   readonly front?: readonly MorePool[];
   /** Pools for other clusters; default none. */
   readonly more?: readonly MorePool[];
+  /** The pool through which clients' passwords are looked up; default the application's, at the primary. */
+  readonly authDatabase?: string;
 }
 
 /** Where PgBouncers run, one or more. */
@@ -33,13 +36,13 @@ export const poolerNames = (instances: number): string[] =>
 export const containerPgbouncerIni = (
   pool: PoolPlan,
   lookUpAs: string,
-  { front, more }: Pick<PgbouncerContainersArgs, "front" | "more">,
+  { front, more, authDatabase = DATABASE }: Pick<PgbouncerContainersArgs, "front" | "more" | "authDatabase">,
 ): string =>
   pgbouncerIni({
     ...pool,
     write: { hosts: [ROUTER], port: ROUTES.write },
     read: { hosts: [ROUTER], port: ROUTES.read },
-    auth: { lookUpAs },
+    auth: { lookUpAs, at: authDatabase },
     ...(front && { front }),
     more: more ?? [],
   });

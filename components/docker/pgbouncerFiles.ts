@@ -28,10 +28,10 @@ export interface PgbouncerArgs {
   readonly front?: readonly MorePool[];
   readonly more?: readonly MorePool[];
   /**
-   * Where clients' passwords are: looked up in PostgreSQL by this user (servers with a certificate of the stack's own), or
+   * Where clients' passwords are: looked up in PostgreSQL by this user through this pool (servers with a certificate of the stack's own), or
    * in the user list (`file`; RDS, which shows its hashes to nobody).
    */
-  readonly auth: { readonly lookUpAs: string } | "file";
+  readonly auth: { readonly lookUpAs: string; readonly at: string } | "file";
   readonly maxClientConnections: number;
   /** Server connections for one user and database. */
   readonly poolSize: number;
@@ -42,8 +42,8 @@ export interface PgbouncerArgs {
 const TLS = "/run/cgraph-tls";
 /** In the image for AWS. */
 const RDS_AUTHORITIES = "/usr/local/share/cgraph/rds-ca.pem";
-const lookUp = (user: string): string => `auth_user = ${user}
-auth_dbname = ${DATABASE}
+const lookUp = ({ lookUpAs, at }: { lookUpAs: string; at: string }): string => `auth_user = ${lookUpAs}
+auth_dbname = ${at}
 auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
 `;
 
@@ -87,7 +87,7 @@ reserve_pool_timeout = 1
 max_db_connections = ${poolSize + reserveSize}
 max_prepared_statements = 200
 auth_type = scram-sha-256
-${auth === "file" ? "" : lookUp(auth.lookUpAs)}auth_file = /etc/cgraph/userlist.txt
+${auth === "file" ? "" : lookUp(auth)}auth_file = /etc/cgraph/userlist.txt
 client_tls_sslmode = require
 client_tls_cert_file = ${TLS}/server.crt
 client_tls_key_file = ${TLS}/server.key

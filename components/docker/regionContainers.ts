@@ -3,6 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { RegionPlan } from "../../stacks/regionPlan.ts";
 import type { PoolPlan } from "../../stacks/topology.ts";
 import { PgBouncerPool } from "../PgBouncerPool.ts";
+import { READ_DATABASE } from "../roles.ts";
 import { ReadReplicaSet } from "../ReadReplicaSet.ts";
 import { Router, type RouterArgs } from "../Router.ts";
 import { Cluster, type ClusterArgs } from "./cluster.ts";
@@ -13,6 +14,7 @@ import type { BuiltImage } from "./images.ts";
 import { dockerName } from "./names.ts";
 import { type StandbyUpstream, standbyUpstream } from "./patroniFiles.ts";
 import { poolerNames, type PgbouncerContainers, type PgbouncerContainersArgs } from "./pgbouncerContainers.ts";
+import type { MorePool } from "./pgbouncerFiles.ts";
 import type { PostgresContainerArgs, PostgresServer } from "./postgresContainer.ts";
 import { ARBITER, type Place, namedIn, passages, routedRegions } from "./regionRoutes.ts";
 import { regionAgent } from "./regionAgent.ts";
@@ -127,6 +129,9 @@ export function regionContainers(args: ContainerRegionsArgs, parent: pulumi.Reso
   return { regions, places: made, homeAgent };
 }
 
+/** The pool that reads beside one that writes. */
+const readPool = (pool: string): string => (pool.endsWith("_ro") ? pool : `${pool}_ro`);
+
 interface RegionArgs extends Omit<ContainerRegionsArgs, "site"> {
   readonly site: Site;
   readonly place: Place;
@@ -166,14 +171,19 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
     );
     return { name: cluster, servers: replicas.servers, component: replicas };
   });
+  // Replicas have the verifiers too: who reads here can log in while the primary's region cannot be reached.
+  const asksHere = (pools: readonly MorePool[] | undefined) =>
+    pools?.map((one) => ({
+      ...one,
+      ...(one.authDatabase !== undefined && { authDatabase: readPool(one.authDatabase) }),
+    }));
+  const [front, more] = [asksHere(args.front), asksHere(args.more)];
   const pool = new PgBouncerPool(
     `${name}-pool`,
     {
-      site,
-      credentials,
-      pool: { ...args.pool, instances: 1 },
-      ...(args.front && { front: args.front }),
-      ...(args.more && { more: args.more }),
+      ...{ site, credentials, pool: { ...args.pool, instances: 1 }, authDatabase: READ_DATABASE },
+      ...(front && { front }),
+      ...(more && { more }),
     },
     child,
   );

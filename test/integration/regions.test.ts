@@ -203,9 +203,9 @@ describe("a stack in three regions", () => {
       const promoted = await region("promote", NEAR ?? "", "--yes", "--json");
       expect(promoted.code, promoted.stderr).toBe(0);
       const { seconds, lostBytes } = JSON.parse(promoted.stdout) as { seconds: number; lostBytes: number | null };
-      console.log(`promoted ${seconds.toFixed(1)} s after the command; lost, as known by then: ${lostBytes}`);
+      console.log(`promoted ${seconds.toFixed(1)} s after the command; lost: ${lostBytes} bytes`);
       expect(seconds).toBeLessThan(30);
-      expect(lostBytes).toBeNull();
+      expect(lostBytes).toBeGreaterThanOrEqual(0);
       await eventually("writes where the primary is now", () =>
         Promise.resolve((near.acknowledged.at(-1)?.at ?? 0) > cutAt + 3000),
       );

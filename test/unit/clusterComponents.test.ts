@@ -327,7 +327,7 @@ describe("HAProxy, PgBouncer and Redis", () => {
     const ini = pgbouncerIni({
       write: { hosts: ["haproxy"], port: 5432 },
       read: { hosts: ["haproxy"], port: 5433 },
-      auth: { lookUpAs: "cgraph_pooler" },
+      auth: { lookUpAs: "cgraph_pooler", at: "cgraph_production" },
       maxClientConnections: 1000,
       poolSize: 50,
       reserveSize: 5,
