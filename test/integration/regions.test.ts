@@ -63,9 +63,9 @@ class Writer {
   readonly #running: Promise<void>;
   readonly name: string;
 
-  constructor(name: string) {
-    this.name = name;
-    this.#running = this.#run(urlOf(name));
+  constructor(region: string, time: string) {
+    this.name = `${region}, ${time}`;
+    this.#running = this.#run(urlOf(region));
   }
 
   async #run(url: string): Promise<void> {
@@ -196,7 +196,7 @@ describe("a stack in three regions", () => {
     "goes on elsewhere when the primary's region is cut off, and never takes writes in two",
     { timeout: 300_000 },
     async () => {
-      const [home, near] = [new Writer(HOME ?? ""), new Writer(NEAR ?? "")];
+      const [home, near] = [new Writer(HOME ?? "", "lost"), new Writer(NEAR ?? "", "lost")];
       await eventually("writes", () => Promise.resolve(home.acknowledged.length > 50 && near.acknowledged.length > 10));
       await cgraphOk("region", "cut", HOME ?? "", "--stack", stack);
       const cutAt = Date.now();
@@ -234,7 +234,7 @@ describe("a stack in three regions", () => {
   );
 
   it("hands the primary back while clients of the pools wait, and loses nothing", { timeout: 300_000 }, async () => {
-    const [home, near] = [new Writer(HOME ?? ""), new Writer(NEAR ?? "")];
+    const [home, near] = [new Writer(HOME ?? "", "handed over"), new Writer(NEAR ?? "", "handed over")];
     await eventually("writes", () => Promise.resolve(home.acknowledged.length > 10 && near.acknowledged.length > 50));
     const { code, stdout, stderr } = await region("promote", HOME ?? "", "--force", "--yes", "--json");
     expect(code, stderr).toBe(0);
