@@ -97,12 +97,20 @@ export interface ClusterDrift {
   readonly changesAccess: boolean;
 }
 
-/** Compares the cluster's configuration, as Patroni tells it, with what was put there. `found` undefined: it does not tell. */
+/** Whom a cluster follows, of a stack in several regions: its agents say so, not the configuration. */
+const withoutUpstream = (config: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(config).filter(([key]) => key !== "standby_cluster"));
+
+/**
+ * Compares the cluster's configuration, as Patroni tells it, with what was put there. `found` undefined: it does not tell.
+ * `regional`: whether there are several regions.
+ */
 export function clusterDrift(
   expected: Readonly<Record<string, unknown>>,
   found: Readonly<Record<string, unknown>> | undefined,
   remedy: string,
   remedies: Remedies,
+  regional = false,
 ): ClusterDrift {
   const cluster = { kind: "cluster", where: "cluster" } as const;
   if (!found) {
@@ -110,7 +118,9 @@ export function clusterDrift(
     const silent = { ...cluster, what, expected: "told", found: "no answer", remedy: remedies.cgraph("status") };
     return { findings: [silent], parameters: new Map(), changesAccess: false };
   }
-  const differences = jsonDifferences(expected, found);
+  const differences = regional
+    ? jsonDifferences(withoutUpstream(expected), withoutUpstream(found))
+    : jsonDifferences(expected, found);
   const parameters = (found["postgresql"] as { parameters?: Record<string, unknown> } | undefined)?.parameters ?? {};
   const changed = differences
     .filter(({ path }) => path.startsWith(PARAMETERS))

@@ -132,7 +132,7 @@ function describeRegions(
     return pulumi.output({
       ...{ name, clusters, write: local(at.write), read: local(at.read), pool: local(at.pool) },
       ...{ agent: place?.agent ?? "", gateway: place?.gateway ?? "" },
-    }) as pulumi.Output<RegionOutput>;
+    });
   });
   return pulumi.all(described).apply((regions) => ({ primary, all: regions }));
 }

@@ -117,6 +117,8 @@ export interface Gathered {
   readonly servers: readonly AskedServer[];
   /** The cluster's configuration as it was put into etcd; undefined for a server on its own. */
   readonly clusterConfig: Readonly<Record<string, unknown>> | undefined;
+  /** Whether the stack has several regions. */
+  readonly regional: boolean;
   /** Generations of passwords that are accepted. */
   readonly passwordGenerations: Generations;
 }
@@ -144,7 +146,8 @@ export async function gatherDrift(stack: Stack): Promise<Gathered> {
     Promise.all(nodes.map((node) => askServer(node, clusterConfig !== undefined))),
   ]);
   const passwordGenerations = (outputs?.["passwordGenerations"] ?? [1]) as Generations;
-  return { stack: stack.name, wanted, found, servers, clusterConfig, passwordGenerations };
+  const regional = Boolean(outputs?.["regions"]);
+  return { stack: stack.name, wanted, found, servers, clusterConfig, regional, passwordGenerations };
 }
 
 /** Server by server what differs. `planned`: the program's values, with its passwords, where they are known. */
@@ -164,7 +167,9 @@ export function findDrift(gathered: Gathered, planned?: AnyStackValues): Finding
   const put = writerIsThere ? `docker start ${writer?.name}` : remedies.cgraph("up");
   // Where no server runs at all, that is what is told.
   const cluster =
-    clusterConfig && answering.length > 0 ? clusterDrift(clusterConfig, config, put, remedies) : undefined;
+    clusterConfig && answering.length > 0
+      ? clusterDrift(clusterConfig, config, put, remedies, gathered.regional)
+      : undefined;
   const hba = (clusterConfig?.["postgresql"] as { pg_hba?: readonly string[] } | undefined)?.pg_hba ?? HBA_RULES;
   const silent = servers
     .filter(({ node, facts }) => !facts && runs(node.name))

@@ -8,7 +8,7 @@ import { ask } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { FULL } from "../support/longDrills.ts";
 
-const [HOME, NEAR, FAR] = ["us-east-1", "eu-west-1", "ap-southeast-1"];
+const [HOME, NEAR, FAR] = ["us-east-1", "eu-west-1", "ap-southeast-1"] as const;
 const stack = uniqueStack();
 /** Of a client far away that reads what it has just written. */
 const PAIRS = FULL ? 10_000 : 400;
@@ -99,7 +99,7 @@ class Writer {
 
 /** What a region's writer was told is written, and is not. */
 async function missing(writer: Writer): Promise<number> {
-  const rows = await ask<{ n: number }>(urlOf(NEAR ?? ""), "SELECT n FROM written WHERE region = $1", [writer.name]);
+  const rows = await ask<{ n: number }>(urlOf(NEAR), "SELECT n FROM written WHERE region = $1", [writer.name]);
   const there = new Set(rows.map(({ n }) => n));
   return writer.acknowledged.filter(({ n }) => !there.has(n)).length;
 }
@@ -135,14 +135,14 @@ describe("a stack in three regions", () => {
   });
 
   it("reads in each region as fast as next to it, and writes from there as far as it is", async () => {
-    const local = median(await timed(urlOf(HOME ?? "", "DATABASE_REPLICA_URL"), "SELECT count(*) FROM written", 200));
-    for (const name of [NEAR, FAR] as string[]) {
+    const local = median(await timed(urlOf(HOME, "DATABASE_REPLICA_URL"), "SELECT count(*) FROM written", 200));
+    for (const name of [NEAR, FAR]) {
       const read = median(await timed(urlOf(name, "DATABASE_REPLICA_URL"), "SELECT count(*) FROM written", 200));
       const sql = `INSERT INTO written (region, n) SELECT '${name} timed', count(*) FROM written WHERE region = '${name} timed'`;
       const write = median(await timed(urlOf(name), sql, 9));
       console.log(`${name}: a read ${read.toFixed(2)} ms (home ${local.toFixed(2)}), a write ${write.toFixed(0)} ms`);
       expect(read - local).toBeLessThan(5);
-      expect(write).toBeGreaterThan(roundTripMs(HOME ?? "", name) * 0.95);
+      expect(write).toBeGreaterThan(roundTripMs(HOME, name) * 0.95);
     }
   });
 
@@ -150,7 +150,7 @@ describe("a stack in three regions", () => {
     "shows a far client what it has just written, always; without a token it would not",
     { timeout: 900_000 },
     async () => {
-      const database = RegionalDatabase.fromEnvironment(FAR ?? "", env, { waitMs: 400, maxConnections: AT_ONCE });
+      const database = RegionalDatabase.fromEnvironment(FAR, env, { waitMs: 400, maxConnections: AT_ONCE });
       const [pairs, unseen] = [
         { with: 0, without: 0 },
         { with: 0, without: 0 },
@@ -187,8 +187,8 @@ describe("a stack in three regions", () => {
       const { code, stderr } = await region("promote", to, "--yes");
       return [code, /cgraph-db: (.*)/.exec(stderr)?.[1]];
     };
-    expect(await refused(NEAR ?? "")).toEqual([3, `${HOME} is healthy and takes the writes`]);
-    expect(await refused(HOME ?? "")).toEqual([3, `the primary is in ${HOME} already`]);
+    expect(await refused(NEAR)).toEqual([3, `${HOME} is healthy and takes the writes`]);
+    expect(await refused(HOME)).toEqual([3, `the primary is in ${HOME} already`]);
     expect(await refused("mars")).toEqual([2, "there is no region mars"]);
   });
 
@@ -196,11 +196,11 @@ describe("a stack in three regions", () => {
     "goes on elsewhere when the primary's region is cut off, and never takes writes in two",
     { timeout: 300_000 },
     async () => {
-      const [home, near] = [new Writer(HOME ?? "", "lost"), new Writer(NEAR ?? "", "lost")];
+      const [home, near] = [new Writer(HOME, "lost"), new Writer(NEAR, "lost")];
       await eventually("writes", () => Promise.resolve(home.acknowledged.length > 50 && near.acknowledged.length > 10));
-      await cgraphOk("region", "cut", HOME ?? "", "--stack", stack);
+      await cgraphOk("region", "cut", HOME, "--stack", stack);
       const cutAt = Date.now();
-      const promoted = await region("promote", NEAR ?? "", "--yes", "--json");
+      const promoted = await region("promote", NEAR, "--yes", "--json");
       expect(promoted.code, promoted.stderr).toBe(0);
       const { seconds, lostBytes } = JSON.parse(promoted.stdout) as { seconds: number; lostBytes: number | null };
       console.log(`promoted ${seconds.toFixed(1)} s after the command; lost: ${lostBytes} bytes`);
@@ -209,7 +209,7 @@ describe("a stack in three regions", () => {
       await eventually("writes where the primary is now", () =>
         Promise.resolve((near.acknowledged.at(-1)?.at ?? 0) > cutAt + 3000),
       );
-      await cgraphOk("region", "heal", HOME ?? "", "--stack", stack);
+      await cgraphOk("region", "heal", HOME, "--stack", stack);
       await eventually("the old region to follow", following, 120_000);
       const last = near.acknowledged.length;
       await eventually("more writes", () => Promise.resolve(near.acknowledged.length > last + 20));
@@ -234,9 +234,9 @@ describe("a stack in three regions", () => {
   );
 
   it("hands the primary back while clients of the pools wait, and loses nothing", { timeout: 300_000 }, async () => {
-    const [home, near] = [new Writer(HOME ?? "", "handed over"), new Writer(NEAR ?? "", "handed over")];
+    const [home, near] = [new Writer(HOME, "handed over"), new Writer(NEAR, "handed over")];
     await eventually("writes", () => Promise.resolve(home.acknowledged.length > 10 && near.acknowledged.length > 50));
-    const { code, stdout, stderr } = await region("promote", HOME ?? "", "--force", "--yes", "--json");
+    const { code, stdout, stderr } = await region("promote", HOME, "--force", "--yes", "--json");
     expect(code, stderr).toBe(0);
     const done = JSON.parse(stdout) as { seconds: number; planned: boolean; lostBytes: number | null };
     const after = [home, near].map(({ acknowledged }) => acknowledged.length);
