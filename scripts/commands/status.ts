@@ -2,7 +2,7 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
 import { type CacheState, cacheState } from "../lib/cacheState.ts";
 import { type ClusterView, allNodes, regionalViews, regionsOf } from "../lib/clusters.ts";
-import { type Member, clusterMembers, isCluster, isLeader, isServing } from "../lib/cluster.ts";
+import { type Member, clusterMembers, isCluster, isServing } from "../lib/cluster.ts";
 import { containerStates } from "../lib/docker.ts";
 import { type FiringAlert, firingAlerts } from "../lib/firingAlerts.ts";
 import { type PoolState, poolStates } from "../lib/pooler.ts";
