@@ -6,10 +6,17 @@ import type { AwsSite } from "./AwsSite.ts";
 import { ADMINISTRATOR, awsName } from "./names.ts";
 import { assumedBy } from "./policies.ts";
 
+const PORT = 5432;
+
 export interface DatabasePlaceArgs {
   readonly site: AwsSite;
   /** Secret. */
   readonly administratorPassword: pulumi.Output<string>;
+  /**
+   * Whether servers reach each other: shards follow the global database, whose router database asks all of them. Replicas
+   * need no rule, RDS connects them itself.
+   */
+  readonly serversMeet: boolean;
 }
 
 /** What a stack's RDS instances in one region share: subnets, who may connect, the role of their monitoring, the secret. */
@@ -32,7 +39,8 @@ export class DatabasePlace extends pulumi.ComponentResource {
       },
       child,
     );
-    const group = site.network.serviceGroup("database", "PostgreSQL", 5432);
+    const group = site.network.serviceGroup("database", "PostgreSQL", PORT);
+    if (args.serversMeet) site.network.letInEachOther("database", group, PORT);
     const role = new iam.Role(
       "database-monitoring",
       {

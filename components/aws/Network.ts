@@ -112,37 +112,39 @@ export class Network extends pulumi.ComponentResource {
       { securityGroupId: group.id, ipProtocol: "-1", cidrIpv4: "0.0.0.0/0", description: "Answers, and calls to AWS" },
       child,
     );
-    for (const rule of ingress) {
-      rule.from.forEach((from, index) => {
-        new vpc.SecurityGroupIngressRule(
-          `${name}-${rule.port}-${index}`,
-          {
-            securityGroupId: group.id,
-            ipProtocol: "tcp",
-            fromPort: rule.port,
-            toPort: rule.port,
-            referencedSecurityGroupId: from,
-            description: "From a security group",
-          },
-          child,
-        );
+    for (const { port, from, cidrs = [] } of ingress) {
+      from.forEach((referencedSecurityGroupId, index) => {
+        this.#letIn(`${name}-${port}-${index}`, group, port, {
+          referencedSecurityGroupId,
+          description: "From a security group",
+        });
       });
-      (rule.cidrs ?? []).forEach((cidr, index) => {
-        new vpc.SecurityGroupIngressRule(
-          `${name}-${rule.port}-cidr-${index}`,
-          {
-            securityGroupId: group.id,
-            ipProtocol: "tcp",
-            fromPort: rule.port,
-            toPort: rule.port,
-            cidrIpv4: cidr,
-            description: "cgraph:clientCidrs",
-          },
-          child,
-        );
+      cidrs.forEach((cidrIpv4, index) => {
+        this.#letIn(`${name}-${port}-cidr-${index}`, group, port, { cidrIpv4, description: "cgraph:clientCidrs" });
       });
     }
     return group;
+  }
+
+  #letIn(
+    name: string,
+    { id }: ec2.SecurityGroup,
+    port: number,
+    who: Pick<vpc.SecurityGroupIngressRuleArgs, "referencedSecurityGroupId" | "cidrIpv4" | "description">,
+  ): void {
+    new vpc.SecurityGroupIngressRule(
+      name,
+      { securityGroupId: id, ipProtocol: "tcp", fromPort: port, toPort: port, ...who },
+      { parent: this },
+    );
+  }
+
+  /** Lets the servers of a group reach each other. */
+  letInEachOther(name: string, group: ec2.SecurityGroup, port: number): void {
+    this.#letIn(`${name}-${port}-servers`, group, port, {
+      referencedSecurityGroupId: group.id,
+      description: "From each other",
+    });
   }
 
   /** Ways to AWS's own services that stay within the stack's own VPC, which has no other way out. */

@@ -81,7 +81,8 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
     keepData: aws.keepData,
   });
   const inRegion = { providers: [site.provider] };
-  const place = new DatabasePlace("database", { site, administratorPassword }, inRegion);
+  const serversMeet = plan.sharding !== undefined;
+  const place = new DatabasePlace("database", { site, administratorPassword, serversMeet }, inRegion);
   const common = { target: "aws", site, place, postgresVersion, applyImmediately: aws.applyImmediately } as const;
   const primary = new PrimaryDb(
     "primary",

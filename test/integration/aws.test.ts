@@ -179,6 +179,7 @@ const asPlanned = (stage: number): void => {
       [
         ...(stage > 2 ? ["cache-6379-0 clients"] : []),
         "database-5432-0 clients",
+        ...(stage === 4 ? ["database-5432-servers database"] : []),
         "endpoints-443-0 clients",
         ...(stage > 1 ? ["pool-6432-0 clients", "pool-tasks-6432-0 pool"] : []),
       ].sort(),
