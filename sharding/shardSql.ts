@@ -145,6 +145,12 @@ export function orphansSql(tables: readonly TablePlacement[] = TABLES): string {
   return questions.join("\nUNION ALL ");
 }
 
+/** Names of these tables that hold any row: `name`. */
+export const filledTablesSql = (tables: readonly TablePlacement[]): string =>
+  tables
+    .map(({ name }) => `SELECT ${literal(name)} AS name WHERE EXISTS (SELECT FROM public.${name})`)
+    .join("\nUNION ALL ");
+
 /** Counts a shard's rows, those of its own buckets and all others: `table`, `own`, `foreign`. */
 export const heldRowsSql = (tables: readonly TablePlacement[] = TABLES): string =>
   shardedTables(tables)

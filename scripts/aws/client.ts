@@ -13,19 +13,42 @@ interface Login {
 const CONNECT_MS = 15_000;
 
 /** A client over a way, which verifies that the server is the one that was meant. */
-export async function connectOver(way: Way, { user, password }: Login, applicationName: string): Promise<pg.Client> {
+export async function connectOver(
+  way: Way,
+  { user, password }: Login,
+  applicationName: string,
+  database = DATABASE,
+): Promise<pg.Client> {
   const client = new pg.Client({
     host: way.address,
     port: way.port,
-    database: DATABASE,
+    database,
     user,
     password,
     ssl: { ca: await rdsAuthoritiesText(), servername: way.host },
     connectionTimeoutMillis: CONNECT_MS,
     application_name: applicationName,
   });
+  // A connection that breaks is told by the statement that it breaks.
+  client.on("error", () => undefined);
   await client.connect();
   return client;
+}
+
+/** Works with a client over a way; `database`: by default the application's. */
+export async function withClient<T>(
+  way: Way,
+  login: Login,
+  applicationName: string,
+  work: (client: pg.Client) => Promise<T>,
+  database?: string,
+): Promise<T> {
+  const client = await connectOver(way, login, applicationName, database);
+  try {
+    return await work(client);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
 }
 
 /** Works with a client on the primary. */
@@ -34,12 +57,4 @@ export const withPrimary = <T>(
   login: Login,
   applicationName: string,
   work: (client: pg.Client) => Promise<T>,
-): Promise<T> =>
-  withWay(values, values.endpoints.write, async (way) => {
-    const client = await connectOver(way, login, applicationName);
-    try {
-      return await work(client);
-    } finally {
-      await client.end().catch(() => undefined);
-    }
-  });
+): Promise<T> => withWay(values, values.endpoints.write, (way) => withClient(way, login, applicationName, work));

@@ -104,7 +104,15 @@ export async function migrate(flags: MigrateFlags): Promise<ExitCode> {
   try {
     const context = new MoveContext(await openStack(flags.stack));
     allowReplacing(context.stack, flags.allowReplace);
-    if ((await anyStackValues(context.stack)).target === "aws") {
+    const { target, stage } = await anyStackValues(context.stack);
+    if (target === "aws") {
+      if (flags.stage === "4" && stage < 4) {
+        throw new UserError(
+          "moving rows to shards on AWS is not in this version yet: a move holds clients by the poolers' consoles",
+          "a stack that begins at stage 4 has shards there: see docs/aws.md",
+          EXIT.refused,
+        );
+      }
       throw new UserError(
         "on AWS RDS carries the steps of a move out itself",
         "./cgraph-db preview --stage N lists them with what to wait for; ./cgraph-db up --stage N does it",

@@ -127,7 +127,11 @@ export async function reshard(flags: ReshardFlags): Promise<ExitCode> {
   try {
     const context = new MoveContext(await openStack(flags.stack));
     if ((await anyStackValues(context.stack)).target === "aws") {
-      throw new UserError("moving buckets on AWS is not in this version yet", "see docs/sharding.md", EXIT.refused);
+      throw new UserError(
+        "moving buckets on AWS is not in this version yet: a move holds clients by the poolers' consoles",
+        "see docs/aws.md for what shards there are",
+        EXIT.refused,
+      );
     }
     const open = openJournal(flags.stack);
     const going = flags.resume === true || flags.rollback === true;

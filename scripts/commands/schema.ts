@@ -4,9 +4,10 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { environment } from "../lib/connection.ts";
 import { loginOf } from "../lib/login.ts";
 import { print, printJson } from "../lib/print.ts";
-import { step } from "../lib/progress.ts";
+import { type Step, step } from "../lib/progress.ts";
 import { applyParts, wholeSchema } from "../lib/schemaParts.ts";
 import type { AnyStackValues } from "../lib/stack.ts";
+import { checkedConfig } from "../lib/stackConfig.ts";
 
 /** `schema show`: the SQL that `schema apply` runs. */
 export function showSchema(): void {
@@ -34,23 +35,26 @@ async function asOwner(stack: string, values: AnyStackValues, work: (client: Cli
   }
 }
 
+async function applyToShards(stack: string, values: AnyStackValues, progress: Step): Promise<string[]> {
+  const { applyShardedSchema } = await import("../shards/apply.ts");
+  if (values.target === "docker") {
+    const { dockerPlaces } = await import("../shards/dockerPlaces.ts");
+    return applyShardedSchema(dockerPlaces(stack, values), progress);
+  }
+  const { withShardPlaces } = await import("../aws/shardPlaces.ts");
+  const { messages } = checkedConfig(stack);
+  return withShardPlaces(values, messages, (places) => applyShardedSchema(places, progress));
+}
+
 /** `schema apply`: tables and indexes as the schema's files say; run again, it changes nothing. */
 export async function applySchema(flags: { stack: string; json?: boolean }): Promise<void> {
   const { openStack, anyStackValues } = await import("../lib/stack.ts");
   const values = await anyStackValues(await openStack(flags.stack));
-  if (values.target === "aws" && values.stage > 3) {
-    throw new UserError(
-      "the tables of shards on AWS are not made by schema apply in this version",
-      "see docs/aws.md for what is there, and docs/sharding.md for what belongs in each database",
-      EXIT.refused,
-    );
-  }
   let applied = wholeSchema().map(({ name }) => name);
   try {
     await step("schema", async (progress) => {
-      if (values.target === "docker" && values.stage === 4) {
-        const { applyShardedSchema } = await import("../shards/apply.ts");
-        applied = await applyShardedSchema(flags.stack, values, progress);
+      if (values.stage === 4) {
+        applied = await applyToShards(flags.stack, values, progress);
         return { value: undefined, done: `${values.sharding?.shards} shards, global and router database` };
       }
       await asOwner(flags.stack, values, (client) =>

@@ -17,6 +17,7 @@ import { activeJobs, freeze, thaw } from "../migrate/freeze.ts";
 import type { Facts, Journal } from "../migrate/journal.ts";
 import type { MoveStep, Progress } from "../migrate/runner.ts";
 import { applyShardedSchema } from "../shards/apply.ts";
+import { dockerPlaces } from "../shards/dockerPlaces.ts";
 import { forgetClusters } from "../shards/forget.ts";
 import { superuserScript } from "../shards/owner.ts";
 import {
@@ -163,7 +164,7 @@ function workOf(
         const { values, changed } = await context.bringTo(4, { config: { shards: String(shards.then) } });
         await settle(values);
         await showStep("schema", async (shown) => {
-          await applyShardedSchema(context.name, values, shown);
+          await applyShardedSchema(dockerPlaces(context.name, values), shown);
           return { value: undefined, done: `${shards.then} shards` };
         });
         progress.detail("new URLs: ./cgraph-db env");

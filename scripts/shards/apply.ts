@@ -1,6 +1,5 @@
 /** `schema apply` at stage 4: tables everywhere, the first shard map, global tables to the shards, the router database. */
-import { DATABASE, OWNER, ROUTER_DATABASE, type RoleName } from "../../components/roles.ts";
-import { literal } from "../../components/sqlText.ts";
+import { OWNER, ROUTER_DATABASE, type RoleName } from "../../components/roles.ts";
 import { type TableFacts, FACTS_SQL, checkTables } from "../../sharding/checkTables.ts";
 import { publishMap, readMap, readOwned, setOwned } from "../../sharding/publish.ts";
 import {
@@ -11,36 +10,22 @@ import {
   shardServer,
 } from "../../sharding/routerSql.ts";
 import { type ShardMap, firstAssignment, shardsOf } from "../../sharding/shardMap.ts";
-import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
+import { filledTablesSql } from "../../sharding/shardSql.ts";
 import { TABLES, globalTables } from "../../sharding/tables.ts";
-import type { StackValues } from "../../stacks/outputs.ts";
-import { GLOBAL_CLUSTER, globalSlot, shardNumber } from "../../components/docker/shardRoutes.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { clusterViews } from "../lib/clusters.ts";
-import { loginOf } from "../lib/login.ts";
 import type { Step } from "../lib/progress.ts";
 import { applyParts, globalSchema, shardParts, shardSchema, wholeSchema } from "../lib/schemaParts.ts";
-import { checkedConfig } from "../lib/stackConfig.ts";
-import { asClusterOwner, superuserScript } from "./owner.ts";
+import { subscribe } from "./follow.ts";
 import { firstMonth, partitionEmpty } from "./partition.ts";
-import { clusterPlace, conninfoOf } from "./reach.ts";
+import { type ShardCluster, type ShardedPlaces, serverAt } from "./places.ts";
 
 const CLIENT_ROLES: readonly RoleName[] = ["cgraph", OWNER, "cgraph_readonly", "cgraph_monitor"];
 
-interface Shard {
-  readonly number: number;
-  readonly name: string;
-  readonly values: StackValues;
-}
+type Detail = Pick<Step, "detail">;
 
 /** The map there is, or the first one, of which every shard is told before any client. */
-async function bringMap(
-  stack: string,
-  global: StackValues,
-  shards: readonly Shard[],
-  first: () => readonly number[],
-): Promise<ShardMap> {
-  const found = await asClusterOwner(stack, global, readMap);
+async function bringMap({ global, shards }: ShardedPlaces, first: () => readonly number[]): Promise<ShardMap> {
+  const found = await global.owner(readMap);
   const map = found ?? { version: 1, shards: first() };
   const unknown = shardsOf(map.shards).find((shard) => shard >= shards.length);
   if (unknown !== undefined) {
@@ -50,108 +35,45 @@ async function bringMap(
       EXIT.refused,
     );
   }
-  for (const { number, values } of shards) {
-    await asClusterOwner(stack, values, async (client) => {
+  for (const { number, owner } of shards) {
+    await owner(async (client) => {
       if (!(await readOwned(client))) await setOwned(client, number, map);
     });
   }
-  if (!found) await asClusterOwner(stack, global, (client) => publishMap(client, map));
+  if (!found) await global.owner((client) => publishMap(client, map));
   return map;
 }
 
-/** Looks again and again for two minutes. Throws a UserError that says what is missing. */
-async function until(missing: string, look: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 120_000;
-  while (!(await look())) {
-    if (Date.now() > end) throw new UserError(missing, "see ./cgraph-db status and ./cgraph-db logs", EXIT.failed);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
-}
-
-/** A shard's subscription to the global tables and the map: with a first copy, or with what is written there from now on. */
-async function subscribe(
-  { number, values }: Shard,
-  global: StackValues,
-  whole: StackValues,
-  what: "all" | "only what is new" = "all",
-): Promise<void> {
-  const slot = globalSlot(number);
-  const conninfo = literal(conninfoOf(whole, GLOBAL_CLUSTER));
-  // Patroni makes the slot, and keeps it through a failover.
-  await until(
-    `the global database has no slot ${slot}`,
-    async () =>
-      (await superuserScript(
-        global,
-        DATABASE,
-        `SELECT count(*) FROM pg_replication_slots WHERE slot_name = '${slot}'`,
-      )) === "1",
+/** The database and what only an administrator may make in it. */
+async function makeRouter({ global, shards, loginOf, serverOwner }: ShardedPlaces): Promise<void> {
+  const exists = await global.owner(
+    async (client) =>
+      (await client.query("SELECT FROM pg_database WHERE datname = $1", [ROUTER_DATABASE])).rowCount === 1,
   );
-  const exists = await superuserScript(
-    values,
-    DATABASE,
-    `SELECT count(*) FROM pg_subscription WHERE subname = '${GLOBAL_PUBLICATION}'`,
-  );
-  await superuserScript(
-    values,
-    DATABASE,
-    exists === "0"
-      ? `CREATE SUBSCRIPTION ${GLOBAL_PUBLICATION} CONNECTION ${conninfo} PUBLICATION ${GLOBAL_PUBLICATION}
-         WITH (create_slot = false, slot_name = '${slot}'${what === "all" ? "" : ", copy_data = false, origin = none"})`
-      : `ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} CONNECTION ${conninfo};
-         ALTER SUBSCRIPTION ${GLOBAL_PUBLICATION} REFRESH PUBLICATION`,
-  );
-  await until(
-    `shard ${number} does not get the global tables`,
-    async () =>
-      (await superuserScript(values, DATABASE, "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'")) ===
-      "0",
-  );
-}
-
-/** The database and what only a superuser may make in it. */
-async function makeRouter(global: StackValues, shards: readonly Shard[], whole: StackValues): Promise<void> {
-  await superuserScript(
-    global,
-    "postgres",
-    `SELECT 'CREATE DATABASE ${ROUTER_DATABASE} OWNER ${OWNER}'
-       WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '${ROUTER_DATABASE}') \\gexec
-     REVOKE ALL ON DATABASE ${ROUTER_DATABASE} FROM PUBLIC;
-     GRANT CONNECT, TEMPORARY ON DATABASE ${ROUTER_DATABASE} TO ${CLIENT_ROLES.join(", ")};`,
-  );
+  await global.administer([
+    ...(exists ? [] : [`CREATE DATABASE ${ROUTER_DATABASE} OWNER ${OWNER}`]),
+    `REVOKE ALL ON DATABASE ${ROUTER_DATABASE} FROM PUBLIC`,
+    `GRANT CONNECT, TEMPORARY ON DATABASE ${ROUTER_DATABASE} TO ${CLIENT_ROLES.join(", ")}`,
+  ]);
+  const authorities = await global.authorities();
   const servers = {
-    [GLOBAL_SERVER]: clusterPlace(whole, GLOBAL_CLUSTER),
-    ...Object.fromEntries(shards.map(({ number, name }) => [shardServer(number), clusterPlace(whole, name)])),
+    [GLOBAL_SERVER]: serverAt(global.endpoint, authorities),
+    ...Object.fromEntries(shards.map(({ number, endpoint }) => [shardServer(number), serverAt(endpoint, authorities)])),
   };
   // Sessions of either name of a role act as the role.
-  const users = CLIENT_ROLES.map((role) => ({ role, options: { ...loginOf(global, role) } }));
-  await superuserScript(
-    global,
-    ROUTER_DATABASE,
-    `${routerServersSql(servers, users, OWNER)}
-     ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph;
-     ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly;`,
+  const users = CLIENT_ROLES.map((role) => ({ role, options: { ...loginOf(role) } }));
+  await global.administer(
+    [
+      routerServersSql(servers, users, serverOwner),
+      `ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cgraph`,
+      `ALTER DEFAULT PRIVILEGES FOR ROLE ${OWNER} IN SCHEMA public GRANT SELECT ON TABLES TO cgraph_readonly`,
+    ],
+    { database: ROUTER_DATABASE, secret: true },
   );
 }
 
-interface Clusters {
-  readonly global: StackValues;
-  readonly shards: readonly Shard[];
-  readonly buckets: number;
-}
-
-function clustersOf(values: StackValues): Clusters {
-  const views = clusterViews(values);
-  const global = views.find(({ name }) => name === GLOBAL_CLUSTER)?.values;
-  if (!global || !values.sharding) throw new Error("the stack has no global database");
-  const shards = views
-    .filter(({ name }) => name !== GLOBAL_CLUSTER)
-    .map((view): Shard => ({ ...view, number: shardNumber(view.name) }));
-  return { global, shards, buckets: values.sharding.buckets };
-}
-
-const applyGlobal = (stack: string, { global }: Clusters, progress: Detail): Promise<void> =>
-  asClusterOwner(stack, global, async (client) => {
+const applyGlobal = ({ global }: ShardedPlaces, progress: Detail): Promise<void> =>
+  global.owner(async (client) => {
     await applyParts(client, globalSchema(), (part) => progress.detail(`global database: ${part}`));
     const tables = globalTables(TABLES).map(({ name }) => name);
     // For the shards' first copy.
@@ -161,13 +83,15 @@ const applyGlobal = (stack: string, { global }: Clusters, progress: Detail): Pro
   });
 
 /** Tables of these shards; messages by month, from the first shard's first month on, where they are made only now. */
-async function applyShards(stack: string, all: readonly Shard[], which: readonly Shard[], progress: Detail) {
-  const [first] = all;
-  const since = (first && (await asClusterOwner(stack, first.values, firstMonth))) ?? new Date();
-  const { messages } = checkedConfig(stack);
-  for (const { name, values } of which) {
+async function applyShards(
+  { shards, messages }: ShardedPlaces,
+  which: readonly ShardCluster[],
+  progress: Detail,
+): Promise<void> {
+  const since = (await shards[0]?.owner(firstMonth)) ?? new Date();
+  for (const { name, owner } of which) {
     const detail = (part: string): void => progress.detail(`${name}: ${part}`);
-    await asClusterOwner(stack, values, async (client) => {
+    await owner(async (client) => {
       await applyParts(client, wholeSchema(), detail);
       await partitionEmpty(client, since, messages);
       await applyParts(client, shardParts(), detail);
@@ -177,40 +101,58 @@ async function applyShards(stack: string, all: readonly Shard[], which: readonly
   }
 }
 
+/**
+ * Refuses to make shards of databases that hold rows already: the first map would give most of them to shards that do not
+ * have them.
+ */
+async function checkEmpty({ global, shards }: ShardedPlaces): Promise<void> {
+  if (await global.owner(readMap)) return;
+  for (const { name, owner } of shards) {
+    const held = await owner(async (client) => {
+      const { rows: made } = await client.query<{ name: string }>(
+        "SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')",
+      );
+      const there = TABLES.filter((table) => made.some((one) => one.name === table.name));
+      if (there.length === 0) return [];
+      return (await client.query<{ name: string }>(filledTablesSql(there))).rows;
+    });
+    if (held.length === 0) continue;
+    throw new UserError(
+      `there is no shard map yet, and ${name} holds rows: ${held.map((table) => table.name).join(", ")}`,
+      "schema apply does not move rows to their shards; in Docker ./cgraph-db migrate --stage 4 does, from stage 3",
+      EXIT.refused,
+    );
+  }
+}
+
 /** Global tables to these shards, views for the router on all, and the router database. */
 async function lead(
-  stack: string,
-  { global, shards }: Clusters,
-  values: StackValues,
+  places: ShardedPlaces,
   map: ShardMap,
-  followers: readonly Shard[],
+  followers: readonly ShardCluster[],
   progress: Detail,
 ): Promise<void> {
   for (const shard of followers) {
     progress.detail(`${shard.name}: global tables`);
-    await subscribe(shard, global, values);
+    await subscribe(places, shard);
   }
-  for (const shard of shards) {
-    await asClusterOwner(stack, shard.values, (client) => client.query(classViewsSql(shard.number, map.shards)));
+  for (const { number, owner } of places.shards) {
+    await owner((client) => client.query(classViewsSql(number, map.shards)));
   }
   progress.detail("router database");
-  await makeRouter(global, shards, values);
-  await asClusterOwner(stack, global, (client) => client.query(routerTablesSql(map)), {
-    database: ROUTER_DATABASE,
-  });
+  await makeRouter(places);
+  await places.global.owner((client) => client.query(routerTablesSql(map)), ROUTER_DATABASE);
 }
 
-type Detail = Pick<Step, "detail">;
-
 /** Brings all clusters to what they should be; run again, it changes nothing. Gives the names of what was applied. */
-export async function applyShardedSchema(stack: string, values: StackValues, progress: Detail): Promise<string[]> {
-  const clusters = clustersOf(values);
-  const { global, shards, buckets } = clusters;
-  await applyGlobal(stack, clusters, progress);
-  await applyShards(stack, shards, shards, progress);
+export async function applyShardedSchema(places: ShardedPlaces, progress: Detail): Promise<string[]> {
+  const { shards, buckets } = places;
+  await applyGlobal(places, progress);
+  await checkEmpty(places);
+  await applyShards(places, shards, progress);
   progress.detail("shard map");
-  const map = await bringMap(stack, global, shards, () => firstAssignment(buckets, shards.length));
-  await lead(stack, clusters, values, map, shards, progress);
+  const map = await bringMap(places, () => firstAssignment(buckets, shards.length));
+  await lead(places, map, shards, progress);
   return [
     ...globalSchema().map(({ name }) => `global: ${name}`),
     ...shardSchema().map(({ name }) => `shards: ${name}`),
@@ -222,25 +164,21 @@ export async function applyShardedSchema(stack: string, values: StackValues, pro
  * database yet. `fill`: brings the global tables there before anybody follows them.
  */
 export async function applyAroundFirst(
-  stack: string,
-  values: StackValues,
+  places: ShardedPlaces,
   progress: Detail,
   fill: () => Promise<void>,
 ): Promise<void> {
-  const clusters = clustersOf(values);
-  const { global, shards, buckets } = clusters;
-  const others = shards.filter(({ number }) => number > 0);
-  await applyGlobal(stack, clusters, progress);
-  await applyShards(stack, shards, others, progress);
+  const others = places.shards.filter(({ number }) => number > 0);
+  await applyGlobal(places, progress);
+  await applyShards(places, others, progress);
   progress.detail("shard map");
-  const map = await bringMap(stack, global, shards, () => Array<number>(buckets).fill(0));
+  const map = await bringMap(places, () => Array<number>(places.buckets).fill(0));
   await fill();
-  await lead(stack, clusters, values, map, others, progress);
+  await lead(places, map, others, progress);
 }
 
 /** Has shard 0, which has the rows of the global tables, follow what is written in the global database from now on. */
-export async function followGlobal(values: StackValues): Promise<void> {
-  const { global, shards } = clustersOf(values);
-  const [first] = shards;
-  if (first) await subscribe(first, global, values, "only what is new");
+export async function followGlobal(places: ShardedPlaces): Promise<void> {
+  const [first] = places.shards;
+  if (first) await subscribe(places, first, "only what is new");
 }

@@ -1,17 +1,15 @@
 /** What a sharded stack's clusters need of each other after all of them were restored to one moment. */
-import { DATABASE } from "../../components/roles.ts";
 import { GLOBAL_CLUSTER, shardNumber } from "../../components/docker/shardRoutes.ts";
-import { dropSubscriptionSql } from "../../sharding/moveSql.ts";
 import { readMap, readOwned } from "../../sharding/publish.ts";
 import { assignmentOf } from "../../sharding/shardMap.ts";
-import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
-import { globalTables } from "../../sharding/tables.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type ClusterView, clusterViews } from "../lib/clusters.ts";
 import type { Step } from "../lib/progress.ts";
 import { applyShardedSchema } from "./apply.ts";
-import { asClusterOwner, superuserScript } from "./owner.ts";
+import { dockerPlaces } from "./dockerPlaces.ts";
+import { letGo } from "./follow.ts";
+import { asClusterOwner } from "./owner.ts";
 
 const isShard = ({ name }: ClusterView): boolean => name !== GLOBAL_CLUSTER;
 
@@ -47,20 +45,10 @@ async function checkOwned(stack: string, views: readonly ClusterView[]): Promise
 export async function joinRestored(stack: string, values: StackValues, progress: Pick<Step, "detail">): Promise<void> {
   const views = clusterViews(values);
   await checkOwned(stack, views);
-  const tables = ["sharding.maps", ...globalTables().map(({ name }) => `public.${name}`)];
-  for (const { name, values: shard } of views.filter(isShard)) {
-    progress.detail(`${name}: lets go of the old global database`);
-    const follows = await superuserScript(
-      shard,
-      DATABASE,
-      `SELECT count(*) FROM pg_subscription WHERE subname = '${GLOBAL_PUBLICATION}'`,
-    );
-    if (follows !== "0") {
-      await superuserScript(shard, DATABASE, `${dropSubscriptionSql(GLOBAL_PUBLICATION).join(";\n")};`);
-    }
-    // As what applies changes does: triggers and foreign keys are for clients.
-    const clear = tables.map((table) => `DELETE FROM ${table};`).join("\n");
-    await superuserScript(shard, DATABASE, `BEGIN; SET LOCAL session_replication_role = replica;\n${clear}\nCOMMIT;`);
+  const places = dockerPlaces(stack, values);
+  for (const shard of places.shards) {
+    progress.detail(`${shard.name}: lets go of the old global database`);
+    await letGo(shard);
   }
-  await applyShardedSchema(stack, values, progress);
+  await applyShardedSchema(places, progress);
 }

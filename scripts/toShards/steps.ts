@@ -28,6 +28,7 @@ import { placesOf, shardPlace } from "../reshard/places.ts";
 import { bucketWorks, livesIn } from "../reshard/steps.ts";
 import { applyAroundFirst, followGlobal } from "../shards/apply.ts";
 import { lockedBriefly } from "../shards/briefly.ts";
+import { dockerPlaces } from "../shards/dockerPlaces.ts";
 import { firstMonth } from "../shards/partition.ts";
 import { forgetClusters } from "../shards/forget.ts";
 import { asClusterOwner, superuserScript } from "../shards/owner.ts";
@@ -228,7 +229,7 @@ export function toShardsWorks(context: MoveContext, recall: (step: string) => Fa
         const values = await context.values();
         const detail = (text: string): void => progress.detail(text);
         let life = before["life"] as JoinLife | undefined;
-        await applyAroundFirst(context.name, values, progress, async () => {
+        await applyAroundFirst(dockerPlaces(context.name, values), progress, async () => {
           life = await join(joinPlaces(context, values), life, detail);
           progress.remember({ life });
         });
@@ -255,7 +256,7 @@ export function toShardsWorks(context: MoveContext, recall: (step: string) => Fa
           heldMs = await leadToRouter(context, values, life);
           progress.remember({ heldMs });
         }
-        await followGlobal(values);
+        await followGlobal(dockerPlaces(context.name, values));
         await unjoin(places);
         const { values: now, changed } = await context.bringTo(4);
         await settle(now);

@@ -31,7 +31,7 @@ export interface DatabaseServer {
 }
 
 /** The image that stacks use; built where no stack has been up yet. */
-async function postgresImage(): Promise<string> {
+export async function postgresImage(): Promise<string> {
   const base = await findBaseImage();
   if (base === undefined) throw new Error("there is no Debian base image: run ./cgraph-db setup");
   return ensureImage({
