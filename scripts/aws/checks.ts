@@ -90,3 +90,13 @@ async function checkSubnets({ aws: { region, vpcId, subnetIds } }: StackConfig):
   const open = subnetIds.find(isPublic);
   if (open !== undefined) throw refuse(`the subnet ${open} is public: it has a route to an internet gateway`);
 }
+
+/** Refuses `up` between stage 4 and the others: it moves no rows, and would lead clients to a database without tables. */
+export function checkShards(stack: string, from: number, to: number): void {
+  if (from === to || (from !== 4 && to !== 4)) return;
+  throw new UserError(
+    `stack ${stack} is at stage ${from}: up does not move its rows ${to === 4 ? "to" : "from"} shards, and on AWS this version has no command that does`,
+    `make a new stack of that stage: ./cgraph-db up --stack NAME --stage ${to} --target aws`,
+    EXIT.refused,
+  );
+}

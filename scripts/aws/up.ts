@@ -22,7 +22,7 @@ import { checkTarget } from "../lib/target.ts";
 import { tellAws } from "../report/aws.ts";
 import { renderCost } from "../report/terminal.ts";
 import { setUp } from "../setup/steps.ts";
-import { checkAws } from "./checks.ts";
+import { checkAws, checkShards } from "./checks.ts";
 import { pushPoolImage } from "./image.ts";
 import { instancesOf, isPending, rebootServers } from "./restart.ts";
 import { applyRoles } from "./roles.ts";
@@ -55,6 +55,7 @@ export async function upAws(flags: UpFlags, { config, changes: wanted, silent = 
   await checkTarget(stack, config);
   allowReplacing(stack, flags.allowReplace);
   const before = (await anyStackValues(stack).catch(() => undefined)) as AwsStackValues | undefined;
+  if (before) checkShards(flags.stack, before.stage, config.stage);
   const copy = configCopy(flags.stack, wanted);
   let changes: readonly Change[];
   try {

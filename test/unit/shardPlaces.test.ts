@@ -8,6 +8,7 @@ import {
   conninfoText,
   serverAt,
 } from "../../scripts/shards/places.ts";
+import { checkShards } from "../../scripts/aws/checks.ts";
 import { filledTablesSql } from "../../sharding/shardSql.ts";
 import { TABLES } from "../../sharding/tables.ts";
 
@@ -136,5 +137,18 @@ describe("tables that hold rows", () => {
     const sql = filledTablesSql(TABLES);
     expect(sql.split("UNION ALL")).toHaveLength(TABLES.length);
     expect(sql).toContain("SELECT 'users' AS name WHERE EXISTS (SELECT FROM public.users)");
+  });
+});
+
+describe("up on AWS", () => {
+  it("goes neither to shards nor back: it moves no rows", () => {
+    expect(() => checkShards("dev", 3, 4)).toThrow("stack dev is at stage 3: up does not move its rows to shards");
+    expect(() => checkShards("dev", 4, 3)).toThrow("up does not move its rows from shards");
+    for (const [from, to] of [
+      [1, 3],
+      [4, 4],
+      [3, 2],
+    ] as const)
+      expect(() => checkShards("dev", from, to)).not.toThrow();
   });
 });
