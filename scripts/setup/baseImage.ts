@@ -49,7 +49,9 @@ export async function makeBaseImage(mayInstall: boolean, progress: Step): Promis
         EXIT.failed,
       );
     }
-    if (!(await pipe(["tar", "-C", folder, "-c", "."], ["docker", "import", "-", LOCAL_BASE]))) {
+    // What it was made from stays outside: nobody installs it again.
+    const packages = "--exclude=./var/cache/apt/archives/*.deb";
+    if (!(await pipe(["tar", "-C", folder, packages, "-c", "."], ["docker", "import", "-", LOCAL_BASE]))) {
       throw new UserError("docker import of the base image failed", "check Docker's free disk space", EXIT.failed);
     }
   } finally {
