@@ -1,17 +1,23 @@
 import * as pulumi from "@pulumi/pulumi";
+import { type RdsRegions, type RdsRegionsArgs, rdsRegions } from "./aws/rdsRegions.ts";
 import { type ContainerRegionsArgs, type MadeRegions, regionContainers } from "./docker/regionContainers.ts";
+
+export type MultiRegionArgs = ContainerRegionsArgs | RdsRegionsArgs;
 
 /**
  * The regions of a stack beside the one where it began: replicas of every cluster, reads near whoever reads, writes led to
- * the region where the primary is, and what agrees on which region that is. Which one it is at a time is not a resource's
- * to say: `region promote` moves it.
+ * the region where the primary is; in Docker also what agrees on which region that is. Which one it is at a time is not a
+ * resource's to say: `region promote` moves it. Names begin with the region, so that regions come and go without touching
+ * home or each other.
  */
-export class MultiRegion extends pulumi.ComponentResource {
-  readonly made: MadeRegions;
+export class MultiRegion<Args extends MultiRegionArgs> extends pulumi.ComponentResource {
+  readonly made: Args extends RdsRegionsArgs ? RdsRegions : MadeRegions;
 
-  constructor(name: string, args: ContainerRegionsArgs, opts?: pulumi.ComponentResourceOptions) {
+  constructor(name: string, args: Args, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:db:MultiRegion", name, {}, opts);
-    this.made = regionContainers(args, this);
-    this.registerOutputs({ regions: this.made.regions.map((region) => region.name) });
+    const given: MultiRegionArgs = args;
+    const made = "target" in given ? rdsRegions(given, this) : regionContainers(given, this);
+    this.made = made as typeof this.made;
+    this.registerOutputs({ regions: made.regions.map((region) => region.name) });
   }
 }

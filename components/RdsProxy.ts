@@ -28,6 +28,8 @@ const IDLE_CLIENT_SECONDS = 1800;
 export class RdsProxy extends pulumi.ComponentResource {
   /** DNS name, port 5432. Its certificate is by a public authority. */
   readonly address: pulumi.Output<string>;
+  /** Who may connect. */
+  readonly securityGroupId: pulumi.Output<string>;
 
   constructor(name: string, args: RdsProxyArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:pool:RdsProxy", name, {}, opts);
@@ -105,6 +107,7 @@ export class RdsProxy extends pulumi.ComponentResource {
       child,
     );
     this.address = made.endpoint;
+    this.securityGroupId = group.id;
     this.registerOutputs({ address: this.address });
   }
 }

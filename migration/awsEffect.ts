@@ -1,5 +1,5 @@
 /** What a change of AWS's resources means: from AWS's own tables of what a modification does. */
-import { type Change, resourceName, topLevel } from "./change.ts";
+import { type Change, isElsewhere, resourceName, topLevel } from "./change.ts";
 import { type Effect, plain } from "./effect.ts";
 
 const CHANGE: Effect = { happens: "change", clients: "nothing", why: "" };
@@ -123,8 +123,8 @@ function parameterGroup(change: Change): Effect {
   }
   return {
     happens: "restart",
-    // A group is a server's own. On AWS the first is the one that the others follow.
-    clients: /^pg[1-9]/.test(resourceName(change.urn)) ? "reads pause" : "writes pause",
+    // A group is a server's own. On AWS the first of a cluster, at home, is the one that the others follow.
+    clients: /(^|-)pg[1-9]/.test(resourceName(change.urn)) || isElsewhere(change.urn) ? "reads pause" : "writes pause",
     why: `${waiting.join(", ")} from the next reboot on (./cgraph-db restart --rolling)`,
   };
 }
@@ -165,7 +165,15 @@ function rolling(change: Change): Effect {
 /** A changed address, or none: clients must be told. */
 function address(change: Change): Effect {
   if (change.op === "create" || change.op === "update") return plain(change);
-  return { happens: change.op === "replace" ? "replace" : "delete", clients: "writes pause", why: "its address goes" };
+  // Beside home nobody writes.
+  const clients = isElsewhere(change.urn) ? "reads pause" : "writes pause";
+  return { happens: change.op === "replace" ? "replace" : "delete", clients, why: "its address goes" };
+}
+
+/** A way between two regions: applications in the one write in the other. */
+function way(change: Change): Effect {
+  if (change.op === "create" || change.op === "update") return plain(change);
+  return { ...plain(change), clients: "writes pause", why: "the way between two regions goes" };
 }
 
 /** Another port or protocol is another address. */
@@ -202,6 +210,11 @@ const RULES: Readonly<Record<string, (change: Change) => Effect>> = {
   "aws:ec2/vpc:Vpc": address,
   "aws:ec2/subnet:Subnet": address,
   "aws:rds/subnetGroup:SubnetGroup": address,
+  "aws:ec2/vpcPeeringConnection:VpcPeeringConnection": way,
+  "aws:ec2/vpcPeeringConnectionAccepter:VpcPeeringConnectionAccepter": way,
+  "aws:ec2/route:Route": way,
+  "aws:route53/zone:Zone": address,
+  "aws:route53/record:Record": address,
   "aws:ec2/securityGroup:SecurityGroup": (change) => (isBeside(change) ? plain(change) : address(change)),
   "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ingress,
   "aws:kms/key:Key": opener,

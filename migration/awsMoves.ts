@@ -1,5 +1,5 @@
 /** The steps of a move on AWS, where a person calls the commands and waits for AWS, in the words of migration/moves.ts. */
-import type { AwsPlan } from "../stacks/aws/plan.ts";
+import { type AwsPlan, allNodes } from "../stacks/aws/plan.ts";
 import type { StageNumber } from "../stacks/guide.ts";
 import { GUIDE } from "../stacks/guide.ts";
 import type { Clients } from "./effect.ts";
@@ -60,19 +60,24 @@ export function rebootParameters(from: AwsPlan, to: AwsPlan): string[] {
   });
 }
 
+const regionsOf = (plan: AwsPlan | null): string[] => (plan?.regions ?? []).map(({ name }) => name);
+
 /** What the two plans say of the move. */
 function comparison({ from, to }: AwsMove) {
   const [old, next] = [from?.nodes[0], to.nodes[0]];
-  const names = (plan: AwsPlan | null): string[] => (plan?.nodes ?? []).map(({ name }) => name);
+  const names = (plan: AwsPlan | null): string[] => (plan ? allNodes(plan) : []).map(({ name }) => name);
   return {
     // Primaries of other clusters copy nobody.
-    newReplicas: to.nodes
+    newReplicas: allNodes(to)
       .filter(({ name, role }) => role === "replica" && !names(from).includes(name))
       .map(({ name }) => name),
     newClusters: [...new Set(to.nodes.map(({ cluster }) => cluster))]
       .filter((cluster) => cluster !== null && from?.nodes.every((node) => node.cluster !== cluster) !== false)
       .map(String),
     goneReplicas: names(from).filter((name) => !names(to).includes(name)),
+    // Those of further regions go for good; home's the stack only lets go of.
+    letGo: (from?.nodes ?? []).map(({ name }) => name).filter((name) => !names(to).includes(name)),
+    newRegions: regionsOf(to).filter((name) => !regionsOf(from).includes(name)),
     kept: names(to).filter((name) => names(from).includes(name)),
     classChanges: from !== null && old?.class.name !== next?.class.name,
     grows: from !== null && (next?.storageGiB ?? 0) > (old?.storageGiB ?? 0),
@@ -95,6 +100,7 @@ function upStep(move: AwsMove, seen: Compared): PlannedStep {
   const makes = [
     ...(from === null ? ["network, key, server"] : []),
     ...(seen.newClusters.length > 0 ? [`servers of ${seen.newClusters.join(", ")}, empty`] : []),
+    ...(seen.newRegions.length > 0 ? [`networks in ${seen.newRegions.join(", ")}, connected`] : []),
     ...(seen.newReplicas.length > 0 ? [`begins ${seen.newReplicas.join(", ")}`] : []),
     ...(seen.newPool ? ["the pool"] : []),
     ...(seen.newCache ? ["the cache"] : []),
@@ -131,12 +137,12 @@ function upStep(move: AwsMove, seen: Compared): PlannedStep {
 }
 
 /** What the stack has let go of runs on, and is paid for, until somebody deletes it: it is protected at AWS too. */
-function discardStep(move: AwsMove, { goneReplicas }: Compared): PlannedStep[] {
-  if (goneReplicas.length === 0) return [];
+function discardStep(move: AwsMove, { letGo }: Compared): PlannedStep[] {
+  if (letGo.length === 0) return [];
   return [
     planned(move.to.stage, "discard", {
       title: "discard",
-      does: `aws rds modify-db-instance --no-deletion-protection and delete-db-instance --skip-final-snapshot for ${goneReplicas.join(", ")}: till then they run, and are paid for`,
+      does: `aws rds modify-db-instance --no-deletion-protection and delete-db-instance --skip-final-snapshot for ${letGo.join(", ")}: till then they run, and are paid for`,
       duration: AWS.delete,
       noReturn: "the servers are deleted: copies of what stays",
       wayBack: "new replicas are copied anew",
@@ -221,6 +227,7 @@ function clientsStep(move: AwsMove, seen: Compared): PlannedStep[] {
         ...(seen.newPool ? ["writes and reads to the pool's address"] : []),
         ...(seen.newCache ? ["the cache's URL"] : []),
         ...(seen.newReplicas.length > 0 && !seen.newPool ? ["direct reads to the new replicas too"] : []),
+        ...(seen.newRegions.length > 0 ? [`reads in ${seen.newRegions.join(", ")} to the replicas there`] : []),
         ...(move.from === null && !seen.newPool ? ["the server's address"] : []),
       ];
   if (addresses.length === 0) return [];

@@ -32,6 +32,14 @@ export const AWS = {
   small: { seconds: 5 * MINUTE, basis: "balancer and tasks of Fargate; AWS names no figure, we take five minutes" },
   cache: { seconds: 15 * MINUTE, basis: "a cache of ElastiCache; AWS names no figure, we take a quarter of an hour" },
   delete: { seconds: 10 * MINUTE, basis: "a server or a cache is deleted; AWS names no figure, we take ten minutes" },
+  promotion: {
+    seconds: 10 * MINUTE,
+    basis: "a promotion takes several minutes and ends with a reboot (Amazon RDS User Guide); we take ten",
+  },
+  acrossRegions: {
+    seconds: 60 * MINUTE,
+    basis: "a snapshot is copied to the other region first; AWS names no figure, an hour taken, more for much data",
+  },
   person: { seconds: 2 * MINUTE, basis: "a person looks" },
 } as const satisfies Record<string, Estimate>;
 

@@ -111,5 +111,8 @@ export function changeOfStep(step: StepMetadata): Change | undefined {
 /** The last part of a URN. */
 export const resourceName = (urn: string): string => urn.split("::").at(-1) ?? urn;
 
+/** Whether a resource on AWS belongs to a region beside home: its data are copies of home's. */
+export const isElsewhere = (urn: string): boolean => /cgraph:db:MultiRegion\$(.*\$)?aws:/.test(urn);
+
 /** The first part of a property's path. */
 export const topLevel = (path: string): string => /^[^.[]*/.exec(path)?.[0] ?? path;

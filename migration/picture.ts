@@ -1,5 +1,5 @@
 /** What a stack consists of, as plain data for a picture: the same words for Docker and AWS. */
-import type { AwsPlan } from "../stacks/aws/plan.ts";
+import { type AwsPlan, allNodes } from "../stacks/aws/plan.ts";
 import type { StackConfig } from "../stacks/config.ts";
 import type { Topology } from "../stacks/topology.ts";
 
@@ -68,7 +68,7 @@ export function awsPicture(plan: AwsPlan, config: StackConfig): Picture {
   const { nodes, pool, cache } = plan;
   return {
     stage: plan.stage,
-    servers: nodes.map(({ name, role, class: { name: kind, cpus, memoryMiB }, storageGiB, multiAz }) => ({
+    servers: allNodes(plan).map(({ name, role, class: { name: kind, cpus, memoryMiB }, storageGiB, multiAz }) => ({
       ...{ name, role, kind, cpus, memoryMiB, diskGiB: storageGiB, standby: multiAz },
     })),
     maxConnections: Number(nodes[0]?.settings["max_connections"]?.value),

@@ -1,6 +1,6 @@
 /** What a set of changes means. Pure: fed by Pulumi's plan, or by a recorded one. */
 import { awsEffect, isReplica, losesInPlace } from "./awsEffect.ts";
-import { type Change, resourceName } from "./change.ts";
+import { type Change, isElsewhere, resourceName } from "./change.ts";
 import { dockerEffect } from "./dockerEffect.ts";
 import { type Effect, isDestroyed } from "./effect.ts";
 
@@ -21,7 +21,7 @@ export function effectOf(change: Change): Effect {
     const because = reasons.length > 0 ? [`because of ${reasons.join(", ")}`] : [];
     return {
       happens: change.op === "delete" ? "delete" : "replace",
-      clients: isReplica(change.before) ? "reads pause" : "writes pause",
+      clients: isReplica(change.before) || isElsewhere(change.urn) ? "reads pause" : "writes pause",
       why: [...because, ...(change.allowed === true ? ["the stack loses what it holds, as allowed"] : [])].join("; "),
     };
   }
@@ -31,9 +31,13 @@ export function effectOf(change: Change): Effect {
 /** What databases stand on: with another they would have to move, which AWS does not do. */
 const FOUNDATIONS = new Set(["aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:rds/subnetGroup:SubnetGroup"]);
 
+/** The ground of a whole region goes after the replicas on it, which are told of by themselves. */
+const goesWithItsRegion = ({ op, urn }: Change): boolean => op === "delete" && isElsewhere(urn);
+
 /** Whether a change deletes or replaces data, or the ground under it, or shuts it in place. */
 const loses = (change: Change): boolean =>
-  losesInPlace(change) || (isDestroyed(change) && (change.stateful || FOUNDATIONS.has(change.type)));
+  losesInPlace(change) ||
+  (isDestroyed(change) && (change.stateful || (FOUNDATIONS.has(change.type) && !goesWithItsRegion(change))));
 const isUnsafe = (change: Change): boolean => loses(change) && change.allowed !== true;
 
 /** Changes that lose data and that nobody has allowed. */

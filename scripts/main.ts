@@ -146,7 +146,8 @@ const regional = (name: string, description: string): Command =>
 regional("list", "Where the primary is, how far the others are behind, what promotions have lost").action(
   runs(async () => (await import("./commands/region.ts")).listRegions),
 );
-regional("promote <region>", "Move the primary to this region")
+regional("promote <region>", "Move the primary to this region; on AWS --dry-run lists the commands, which you call")
+  .option("--dry-run", "only say what would be done")
   .option("--force", "also while the primary's region is healthy: hands over without loss")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/region.ts")).promoteRegion));

@@ -254,6 +254,7 @@ export function readConfig(source: ConfigSource): StackConfig {
       "see CHANGELOG.md for what is there",
     );
   }
+  const regions = readRegions(source, stage, target, target === "aws" ? source("region") : undefined);
   return {
     stage,
     target,
@@ -286,9 +287,9 @@ export function readConfig(source: ConfigSource): StackConfig {
     passwordGenerations: passwordGenerations(source),
     monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
-    regions: readRegions(source, stage, target),
+    regions,
     toxiproxyImage: source("toxiproxyImage") ?? "ghcr.io/shopify/toxiproxy:2.12.0",
-    aws: readAwsConfig(source, stage),
+    aws: readAwsConfig(source, stage, target === "aws" ? regions : undefined),
   };
 }
 

@@ -37,9 +37,9 @@ export function readRegions(
   awsRegion?: string,
 ): RegionsConfig {
   const { pattern, example } = NAMES[target];
-  const given = json(source, "regions");
-  const all = given === undefined ? [awsRegion ?? DEFAULT_HOME] : given;
-  const isName = (one: unknown): one is string => typeof one === "string" && pattern.test(one);
+  // What `cgraph:region` may be is for others to check.
+  const all = json(source, "regions") ?? [awsRegion ?? DEFAULT_HOME];
+  const isName = (one: unknown): one is string => typeof one === "string" && (one === awsRegion || pattern.test(one));
   if (!Array.isArray(all) || all.length === 0 || all.length > MOST || !all.every(isName)) {
     throw wrong("regions", source("regions") ?? "", `a list of 1 to ${MOST} regions such as ${example}`);
   }

@@ -16,6 +16,13 @@ export interface AwsSiteArgs {
   readonly clientCidrs: readonly string[];
   /** Whether what holds data is protected, and stays when the stack is destroyed. */
   readonly keepData: boolean;
+  /** What its resources' names in Pulumi begin with, where a stack has several sites; default nothing. */
+  readonly prefix?: string;
+  /**
+   * Whether all data here is a copy of what another region has: it is protected too, but goes once somebody lets it go,
+   * with the network that it stands on. Default false.
+   */
+  readonly holdsCopies?: boolean;
 }
 
 /** What all of a stack's parts in one region share: the provider, the network, the key that encrypts them. */
@@ -33,9 +40,10 @@ export class AwsSite extends pulumi.ComponentResource {
     super("cgraph:aws:Site", name, {}, opts);
     this.stack = args.stack;
     this.region = args.region;
-    this.kept = { protect: args.keepData, retainOnDelete: args.keepData };
+    const { prefix = "", holdsCopies = false } = args;
+    this.kept = { protect: args.keepData, retainOnDelete: args.keepData && !holdsCopies };
     this.provider = new Provider(
-      "aws",
+      `${prefix}aws`,
       {
         region: args.region as NonNullable<ProviderArgs["region"]>,
         defaultTags: { tags: { "cgraph:stack": args.stack, "cgraph:managed-by": "pulumi" } },
@@ -44,7 +52,7 @@ export class AwsSite extends pulumi.ComponentResource {
     );
     const inRegion = { parent: this, provider: this.provider };
     const key = new kms.Key(
-      "key",
+      `${prefix}key`,
       {
         description: `Data of CGraph's database, stack ${args.stack}`,
         enableKeyRotation: true,
@@ -54,11 +62,11 @@ export class AwsSite extends pulumi.ComponentResource {
       },
       { ...inRegion, ...this.kept },
     );
-    new kms.Alias("key-alias", { name: `alias/${awsName(args.stack)}`, targetKeyId: key.keyId }, inRegion);
+    new kms.Alias(`${prefix}key-alias`, { name: `alias/${awsName(args.stack)}`, targetKeyId: key.keyId }, inRegion);
     this.keyArn = key.arn;
     this.network = new Network(
-      "network",
-      { stack: args.stack, region: args.region, clientCidrs: args.clientCidrs, ...args.network },
+      `${prefix}network`,
+      { stack: args.stack, region: args.region, clientCidrs: args.clientCidrs, prefix, ...args.network },
       { parent: this, providers: [this.provider] },
     );
     this.registerOutputs({ keyArn: this.keyArn });

@@ -3,12 +3,15 @@ import * as vpc from "@pulumi/aws/vpc/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import { subnetCidrs } from "../../stacks/aws/cidr.ts";
 import type { Endpoints } from "../../stacks/aws/services.ts";
+import { zonesOf } from "../../stacks/aws/zones.ts";
 import { awsName } from "./names.ts";
 
 export type NetworkArgs = {
   readonly stack: string;
   readonly region: string;
   readonly clientCidrs: readonly string[];
+  /** What its resources' names in Pulumi begin with, where there are several networks; default nothing. */
+  readonly prefix?: string;
 } & (
   | {
       /** Addresses of a VPC of the stack's own. */
@@ -36,26 +39,29 @@ export class Network extends pulumi.ComponentResource {
   /** Zones in the order of the subnets; undefined in an existing VPC, whose subnets say where they are. */
   readonly zones: readonly string[] | undefined;
   readonly clientGroupId: pulumi.Output<string>;
-  readonly #stack: string;
   /** Of a VPC of the stack's own. */
-  readonly #routeTableId: pulumi.Output<string> | undefined;
+  readonly routeTableId: pulumi.Output<string> | undefined;
+  readonly #stack: string;
+  readonly #prefix: string;
   readonly #clientCidrs: readonly string[];
 
   constructor(name: string, args: NetworkArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:aws:Network", name, {}, opts);
     this.#stack = args.stack;
+    this.#prefix = args.prefix ?? "";
     this.#clientCidrs = args.clientCidrs;
     const own = "cidr" in args ? this.#ownVpc(args.cidr, args.zones, args.region) : undefined;
     if (own) {
       this.vpcId = own.vpcId;
       this.subnetIds = own.subnetIds;
       this.zones = own.zones;
-      this.#routeTableId = own.routeTableId;
+      this.routeTableId = own.routeTableId;
     } else {
       const existing = args as { vpcId: string; subnetIds: readonly string[] };
       this.vpcId = pulumi.output(existing.vpcId);
       this.subnetIds = existing.subnetIds.map((id) => pulumi.output(id));
       this.zones = undefined;
+      this.routeTableId = undefined;
     }
     this.clientGroupId = this.securityGroup("clients", "May connect to CGraph's database", []).id;
     this.registerOutputs({ vpcId: this.vpcId, subnetIds: this.subnetIds, clientGroupId: this.clientGroupId });
@@ -63,23 +69,25 @@ export class Network extends pulumi.ComponentResource {
 
   #ownVpc(cidr: string, zoneCount: number, region: string) {
     const child = { parent: this };
+    const prefix = this.#prefix;
     const own = new ec2.Vpc(
-      "vpc",
+      `${prefix}vpc`,
       { cidrBlock: cidr, enableDnsSupport: true, enableDnsHostnames: true, tags: { Name: awsName(this.#stack) } },
       child,
     );
-    // No route but the VPC's own: what is in here reaches nothing outside, and nothing outside reaches it.
+    // No route but the VPC's own, and to the stack's other regions: what is in here reaches nothing outside, and nothing
+    // outside reaches it.
     const routes = new ec2.RouteTable(
-      "private",
+      `${prefix}private`,
       { vpcId: own.id, tags: { Name: awsName(this.#stack, "private") } },
       child,
     );
-    const zones = ["a", "b", "c", "d", "e", "f"].slice(0, zoneCount).map((letter) => `${region}${letter}`);
+    const zones = zonesOf(region, zoneCount);
     // Sixteen parts: room for public ones, should there ever be any.
     const cidrs = subnetCidrs(cidr, 4, zoneCount);
     const subnets = zones.map((zone, index) => {
       const subnet = new ec2.Subnet(
-        `private-${index}`,
+        `${prefix}private-${index}`,
         {
           vpcId: own.id,
           cidrBlock: cidrs[index] ?? "",
@@ -89,7 +97,11 @@ export class Network extends pulumi.ComponentResource {
         },
         child,
       );
-      new ec2.RouteTableAssociation(`private-${index}`, { subnetId: subnet.id, routeTableId: routes.id }, child);
+      new ec2.RouteTableAssociation(
+        `${prefix}private-${index}`,
+        { subnetId: subnet.id, routeTableId: routes.id },
+        child,
+      );
       return subnet;
     });
     return { vpcId: own.id, routeTableId: routes.id, subnetIds: subnets.map((subnet) => subnet.id), zones };
@@ -98,8 +110,9 @@ export class Network extends pulumi.ComponentResource {
   /** A security group that lets in who is named, to the port that is named, and nothing else. */
   securityGroup(name: string, description: string, ingress: readonly Ingress[]): ec2.SecurityGroup {
     const child = { parent: this };
+    const prefix = this.#prefix;
     const group = new ec2.SecurityGroup(
-      name,
+      `${prefix}${name}`,
       {
         vpcId: this.vpcId,
         description: `${description}, stack ${this.#stack}`,
@@ -108,19 +121,22 @@ export class Network extends pulumi.ComponentResource {
       child,
     );
     new vpc.SecurityGroupEgressRule(
-      `${name}-out`,
+      `${prefix}${name}-out`,
       { securityGroupId: group.id, ipProtocol: "-1", cidrIpv4: "0.0.0.0/0", description: "Answers, and calls to AWS" },
       child,
     );
     for (const { port, from, cidrs = [] } of ingress) {
       from.forEach((referencedSecurityGroupId, index) => {
-        this.#letIn(`${name}-${port}-${index}`, group, port, {
+        this.#letIn(`${prefix}${name}-${port}-${index}`, group, port, {
           referencedSecurityGroupId,
           description: "From a security group",
         });
       });
       cidrs.forEach((cidrIpv4, index) => {
-        this.#letIn(`${name}-${port}-cidr-${index}`, group, port, { cidrIpv4, description: "cgraph:clientCidrs" });
+        this.#letIn(`${prefix}${name}-${port}-cidr-${index}`, group, port, {
+          cidrIpv4,
+          description: "cgraph:clientCidrs",
+        });
       });
     }
     return group;
@@ -141,7 +157,7 @@ export class Network extends pulumi.ComponentResource {
 
   /** Lets the servers of a group reach each other. */
   letInEachOther(name: string, group: ec2.SecurityGroup, port: number): void {
-    this.#letIn(`${name}-${port}-servers`, group, port, {
+    this.#letIn(`${this.#prefix}${name}-${port}-servers`, group, port, {
       referencedSecurityGroupId: group.id,
       description: "From each other",
     });
@@ -149,7 +165,7 @@ export class Network extends pulumi.ComponentResource {
 
   /** Ways to AWS's own services that stay within the stack's own VPC, which has no other way out. */
   serviceEndpoints(region: string, { interfaces, gateways }: Endpoints): void {
-    const routes = this.#routeTableId;
+    const routes = this.routeTableId;
     if (routes === undefined || interfaces.length + gateways.length === 0) return;
     const group = this.securityGroup("endpoints", "AWS services", [{ port: 443, from: [this.clientGroupId] }]);
     const endpoint = (service: string, how: Partial<ec2.VpcEndpointArgs>): ec2.VpcEndpoint =>

@@ -1,21 +1,13 @@
 import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
 import * as sns from "@pulumi/aws/sns/index.js";
 import type * as pulumi from "@pulumi/pulumi";
-import { SEVERITIES, type Severity } from "../../monitoring/alerts/alert.ts";
-import {
-  type Figure,
-  OWN_NAMESPACE,
-  PERIODS,
-  PERIOD_SECONDS,
-  SLOW_BY_SEVERITY,
-  type Watch,
-  slowMetric,
-  watchesOf,
-} from "../../stacks/aws/alarms.ts";
+import { SEVERITIES } from "../../monitoring/alerts/alert.ts";
+import { OWN_NAMESPACE, SLOW_BY_SEVERITY, slowMetric, watchesOf } from "../../stacks/aws/alarms.ts";
 import type { AwsPlan } from "../../stacks/aws/plan.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import { dashboardBody } from "./dashboard.ts";
 import { databaseCheck } from "./databaseCheck.ts";
+import { metricAlarm } from "./metricAlarm.ts";
 import { awsName } from "./names.ts";
 import type { RdsServer } from "./rdsInstance.ts";
 import { slowStatements } from "./slowStatements.ts";
@@ -27,29 +19,6 @@ export interface CloudWatchArgs {
   readonly servers: readonly RdsServer[];
   /** Who hears of alarms by e-mail. */
   readonly email: string | undefined;
-}
-
-const metric = ({ namespace, metric: metricName, dimensions, statistic }: Figure) => ({
-  namespace,
-  metricName,
-  dimensions: { ...dimensions },
-  stat: statistic,
-  period: PERIOD_SECONDS,
-});
-
-/** What an alarm looks at: one figure, or an expression over several. */
-function subject(watch: Watch, severity: Severity): Partial<cloudwatch.MetricAlarmArgs> {
-  if ("metric" in watch.of) {
-    const { namespace, metric: metricName, dimensions, statistic } = watch.of;
-    return { namespace, metricName, dimensions: { ...dimensions }, statistic, period: PERIOD_SECONDS };
-  }
-  const { formula, figures } = watch.of[severity];
-  return {
-    metricQueries: [
-      ...Object.entries(figures).map(([id, figure]) => ({ id, metric: metric(figure), returnData: false })),
-      { id: "watched", expression: formula, label: watch.name, returnData: true },
-    ],
-  };
 }
 
 /**
@@ -89,22 +58,7 @@ export function cloudWatch(args: CloudWatchArgs, parent: pulumi.Resource): { top
   const identifier = (server: string): string => awsName(site.stack, server);
   for (const watch of watchesOf(site.stack, plan, identifier)) {
     for (const severity of SEVERITIES) {
-      new cloudwatch.MetricAlarm(
-        `${watch.name}-${severity}`,
-        {
-          name: awsName(site.stack, watch.name, severity),
-          alarmDescription: `${watch.name}: ${watch.description}`,
-          ...subject(watch, severity),
-          evaluationPeriods: PERIODS,
-          comparisonOperator: watch.bad === "above" ? "GreaterThanThreshold" : "LessThanThreshold",
-          threshold: watch[severity],
-          treatMissingData:
-            watch.missing === "well" ? "notBreaching" : severity === "critical" ? "breaching" : "missing",
-          alarmActions: [topic.arn],
-          okActions: [topic.arn],
-        },
-        child,
-      );
+      metricAlarm({ stack: site.stack, watch, severity, topicArn: topic.arn }, child);
     }
   }
   new cloudwatch.Dashboard(

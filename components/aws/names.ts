@@ -3,6 +3,9 @@
 /** A resource of a stack: `cgraph-production-pg0`. */
 export const awsName = (stack: string, ...parts: readonly string[]): string => ["cgraph", stack, ...parts].join("-");
 
+/** Where PostgreSQL listens. */
+export const POSTGRES_PORT = 5432;
+
 /** The administrator's name on RDS; the application's roles are made by it. */
 export const ADMINISTRATOR = "cgraph_admin";
 

@@ -41,6 +41,8 @@ export interface PgbouncerService {
   /** DNS name of the load balancer in front of the tasks. */
   readonly address: pulumi.Output<string>;
   readonly clusterName: pulumi.Output<string>;
+  /** Of the balancer: who may connect. */
+  readonly securityGroupId: pulumi.Output<string>;
 }
 
 const PORT = 6432;
@@ -244,7 +246,7 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
     { ...child, dependsOn: [listener], ignoreChanges: ["desiredCount"] },
   );
   scaling(args, { cluster, service, balancer, targets }, parent);
-  return { address: balancer.dnsName, clusterName: cluster.name };
+  return { address: balancer.dnsName, clusterName: cluster.name, securityGroupId: balancerGroup.id };
 }
 
 interface Scaled {

@@ -5,12 +5,18 @@ import type { AwsNode } from "../../stacks/aws/plan.ts";
 import type { PostgresMajor } from "../../tuning/hardware.ts";
 import { DATABASE } from "../roles.ts";
 import type { AwsSite } from "./AwsSite.ts";
-import type { DatabasePlace } from "./DatabasePlace.ts";
 import { ADMINISTRATOR, awsName, serverLog } from "./names.ts";
+
+/** Where in its region an instance is, and who may do what with it. */
+export interface InstancePlace {
+  readonly subnetGroupName: pulumi.Output<string>;
+  readonly securityGroupId: pulumi.Output<string>;
+  readonly monitoringRoleArn: pulumi.Output<string>;
+}
 
 export interface RdsArgs {
   readonly site: AwsSite;
-  readonly place: DatabasePlace;
+  readonly place: InstancePlace;
   readonly node: AwsNode;
   readonly postgresVersion: PostgresMajor;
   /** What restarts the server is done at once; otherwise in its maintenance window. */
@@ -27,6 +33,8 @@ export interface RdsPrimaryArgs extends RdsArgs {
 
 export interface RdsReplicaArgs extends RdsArgs {
   readonly source: RdsServer;
+  /** Whether the source is in another region; default false. */
+  readonly acrossRegions?: boolean;
 }
 
 /** Where one RDS instance is. */
@@ -135,14 +143,17 @@ export function rdsPrimary(args: RdsPrimaryArgs, parent: pulumi.Resource): RdsSe
 
 /** A replica: it takes user, password, database and backups from its source. */
 export function rdsReplica(args: RdsReplicaArgs, parent: pulumi.Resource): RdsServer {
-  const { site, node, source } = args;
+  const { site, place, node, source, acrossRegions = false } = args;
   const zone = site.network.zones?.[node.zone];
   const logs = log(args, parent);
   const instance = new rds.Instance(
     node.name,
     {
       ...common(args, parent),
-      replicateSourceDb: source.identifier,
+      // Another region knows the source by its ARN only, and nothing of its subnets; within one AWS takes the source's.
+      ...(acrossRegions
+        ? { replicateSourceDb: source.instance.arn, dbSubnetGroupName: place.subnetGroupName }
+        : { replicateSourceDb: source.identifier }),
       ...(zone === undefined ? {} : { availabilityZone: zone }),
       // AWS takes none of a replica.
       skipFinalSnapshot: true,

@@ -5,14 +5,14 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { note } from "../lib/progress.ts";
 import { aws, hasAwsCli } from "./cli.ts";
 
-/** Credentials, the class and the version in the region, an existing VPC's subnets. */
+/** Credentials, the class and the version in each region, an existing VPC's subnets. */
 export async function checkAws(config: StackConfig): Promise<void> {
   if (!(await hasAwsCli())) {
     note("  the AWS CLI is not installed: credentials, class and subnets are checked by the plan only");
     return;
   }
   await aws(config.aws.region, ["sts", "get-caller-identity"]);
-  await Promise.all([checkClass(config), checkSubnets(config)]);
+  await Promise.all([...config.regions.all.map((region) => checkClass(region, config)), checkSubnets(config)]);
 }
 
 /** An answer, or undefined where AWS gives none: the plan finds out later what could not be asked now. */
@@ -23,8 +23,7 @@ const asked = <T>(region: string, args: readonly string[]): Promise<T | undefine
     return undefined;
   });
 
-async function checkClass(config: StackConfig): Promise<void> {
-  const { region } = config.aws;
+async function checkClass(region: string, config: StackConfig): Promise<void> {
   const wanted = planAws(config).nodes[0]?.class.name ?? "";
   const versions = await asked<{ DBEngineVersions?: readonly { readonly EngineVersion: string }[] }>(region, [
     ...["rds", "describe-db-engine-versions", "--engine", "postgres", "--default-only"],

@@ -11,6 +11,7 @@ import { anyStackValues } from "../lib/stack.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
 import { stackConfigFile } from "../lib/stackFiles.ts";
 import { mendState } from "../lib/state.ts";
+import { serversByRegion } from "./restart.ts";
 
 /**
  * Removes everything but data and secrets: the databases go on running, and are paid for. With --delete-data they go too,
@@ -19,7 +20,9 @@ import { mendState } from "../lib/state.ts";
 export async function downAws(flags: DownFlags, stack: Stack): Promise<void> {
   const deletingData = flags.deleteData === true;
   const values = (await anyStackValues(stack).catch(() => undefined)) as AwsStackValues | undefined;
-  const servers = (values?.nodes ?? []).map(({ identifier }) => identifier);
+  const servers = (values ? serversByRegion(values) : []).flatMap(({ nodes }) =>
+    nodes.map(({ identifier }) => identifier),
+  );
   if (deletingData) {
     await confirm(
       `This deletes stack ${stack.name} with its databases (${servers.join(", ") || "none"}); final snapshots stay.`,

@@ -1,7 +1,7 @@
 /** `secrets rotate` on AWS: the same way; pools get their users with new tasks, which take over before anybody is told. */
 import type pg from "pg";
 import { ADMINISTRATOR, awsName } from "../../components/aws/names.ts";
-import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
+import { type AwsStackValues, furtherRegions } from "../../stacks/aws/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
 import { type RotateFlags, asConfig, refuseOlder, report } from "../commands/rotate.ts";
@@ -23,7 +23,8 @@ async function onServers<T>(
   work: (client: pg.Client, host: string) => Promise<T>,
 ): Promise<T[]> {
   const found: T[] = [];
-  for (const endpoint of [values.endpoints.write, ...values.endpoints.read]) {
+  const elsewhere = furtherRegions(values).flatMap(({ read }) => read);
+  for (const endpoint of [values.endpoints.write, ...values.endpoints.read, ...elsewhere]) {
     await withWay(values, endpoint, async (way) => {
       for (const login of logins) {
         const client = await connectOver(way, login, "cgraph-db secrets");

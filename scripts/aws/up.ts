@@ -1,7 +1,7 @@
 /** `up` on AWS: looks first, says what it costs, then makes it. */
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
 import { IMAGE_REPOSITORY, imageTag } from "../../components/aws/imageRepository.ts";
-import { type Change, resourceName } from "../../migration/change.ts";
+import { type Change, isElsewhere, resourceName } from "../../migration/change.ts";
 import { moveReport } from "../../migration/report.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
@@ -23,8 +23,9 @@ import { tellAws } from "../report/aws.ts";
 import { renderCost } from "../report/terminal.ts";
 import { setUp } from "../setup/steps.ts";
 import { checkAws, checkShards } from "./checks.ts";
+import { checkNotPromoted, releaseReplicas } from "./furtherRegions.ts";
 import { pushPoolImage } from "./image.ts";
-import { instancesOf, isPending, rebootServers } from "./restart.ts";
+import { instancesOf, isPending, rebootServers, serversByRegion } from "./restart.ts";
 import { applyRoles } from "./roles.ts";
 
 const RDS = "aws:rds/instance:Instance";
@@ -56,6 +57,7 @@ export async function upAws(flags: UpFlags, { config, changes: wanted, silent = 
   allowReplacing(stack, flags.allowReplace);
   const before = (await anyStackValues(stack).catch(() => undefined)) as AwsStackValues | undefined;
   if (before) checkShards(flags.stack, before.stage, config.stage);
+  await checkNotPromoted(before);
   const copy = configCopy(flags.stack, wanted);
   let changes: readonly Change[];
   try {
@@ -75,13 +77,13 @@ export async function upAws(flags: UpFlags, { config, changes: wanted, silent = 
     const what = before ? `changes ${changes.length} resources` : `makes ${changes.length} resources`;
     await confirm(`This ${what} in ${region}, for $${cost.usdPerMonth} a month.`, "yes", flags.yes === true);
   }
-  const losses = await releaseAllowed(stack, changes);
+  const losses = await releaseAllowed(stack, changes, () => releaseReplicas(before, changes));
   writeStackConfig(flags.stack, wanted);
   const push = (image: string): Promise<void> => pushPoolImage(region, image, baseImage);
   const values = await withImage(config, before, changes, push, async (onEvent) => {
     return (await deployAws(stack, { refresh }, onEvent)).values;
   });
-  for (const { urn, before: inputs } of losses.filter(({ type }) => type === RDS)) {
+  for (const { urn, before: inputs } of losses.filter(({ type, urn }) => type === RDS && !isElsewhere(urn))) {
     const identifier = String(inputs["identifier"]);
     note(
       `  note: the stack has let go of ${resourceName(urn)}; ${identifier} runs on, and is paid for, until you delete it`,
@@ -96,7 +98,9 @@ export async function applyAws(flags: Omit<UpFlags, "install">, config: StackCon
   if (code !== EXIT.done) return code;
   const values = (await anyStackValues(await openStack(flags.stack))) as AwsStackValues;
   const instances = await instancesOf(values);
-  const waiting = values.nodes.filter(({ name }) => isPending(instances.get(name))).map(({ name }) => name);
+  const waiting = serversByRegion(values)
+    .flatMap(({ nodes }) => nodes.map(({ name }) => name))
+    .filter((name) => isPending(instances.get(name)));
   if (waiting.length === 0) return EXIT.done;
   await confirm(`Parameters of ${waiting.join(", ")} wait for a reboot.`, "yes", flags.yes === true);
   await rebootServers(values, isPending);

@@ -1,10 +1,11 @@
+import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
-import { EXIT, UserError } from "../../tuning/errors.ts";
+import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { confirm } from "../lib/ask.ts";
 import { lockStack } from "../lib/lock.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
-import { openStack, stackValues } from "../lib/stack.ts";
+import { anyStackValues, openStack, stackValues } from "../lib/stack.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
 import { planPromotion, promote, regionNamed, settledStates } from "../regions/promote.ts";
 import {
@@ -18,8 +19,9 @@ import {
   regionTable,
 } from "../regions/states.ts";
 
-interface RegionFlags {
+export interface RegionFlags {
   readonly stack: string;
+  readonly dryRun?: boolean;
   readonly force?: boolean;
   readonly yes?: boolean;
   readonly json?: boolean;
@@ -35,8 +37,16 @@ async function regionalValues(stack: string): Promise<StackValues> {
   );
 }
 
+/** The values of a stack on AWS, where RDS does what is done here in Docker; undefined for one that is not there. */
+async function onAws(stack: string): Promise<AwsStackValues | undefined> {
+  const values = await anyStackValues(await openStack(stack));
+  return values.target === "aws" ? values : undefined;
+}
+
 /** `region list`: where the primary is, how far the others are, and what earlier promotions have lost. */
-export async function listRegions(flags: RegionFlags): Promise<void> {
+export async function listRegions(flags: RegionFlags): Promise<ExitCode> {
+  const there = await onAws(flags.stack);
+  if (there) return (await import("../aws/regions.ts")).listRegionsAws(flags, there);
   const values = await regionalValues(flags.stack);
   const states = await regionStates(values);
   const answering = values.regions?.all.find(({ name }) => states.some((one) => one.name === name && one.state));
@@ -48,10 +58,10 @@ export async function listRegions(flags: RegionFlags): Promise<void> {
       regions: states.map(({ name, state }) => ({ name, lackingBytes: lacking(states, name), state })),
       promotions: history.map((past) => ({ ...past, lostBytes: lostBytes(past) })),
     });
-    return;
+    return EXIT.done;
   }
   print(regionTable(values, states));
-  if (history.length === 0) return;
+  if (history.length === 0) return EXIT.done;
   print(
     table([
       ["promotion", "to", "at", "lost"],
@@ -65,10 +75,13 @@ export async function listRegions(flags: RegionFlags): Promise<void> {
       }),
     ]),
   );
+  return EXIT.done;
 }
 
-/** `region promote`: the primary moves to another region. */
-export async function promoteRegion(region: string, flags: RegionFlags): Promise<void> {
+/** `region promote`: the primary moves to another region. On AWS it lists what a person calls, and changes nothing. */
+export async function promoteRegion(region: string, flags: RegionFlags): Promise<ExitCode> {
+  const there = await onAws(flags.stack);
+  if (there) return (await import("../aws/regions.ts")).promoteRegionAws(region, flags, there);
   const lock = lockStack(flags.stack, "region promote");
   try {
     const values = await regionalValues(flags.stack);
@@ -78,22 +91,26 @@ export async function promoteRegion(region: string, flags: RegionFlags): Promise
     const plan = planPromotion(values, states, region, flags.force === true);
     const settledSeconds = (performance.now() - began) / 1000;
     for (const warning of plan.warnings) note(`  note: ${warning}`);
-    await confirm(
-      plan.planned
-        ? `This moves the writes from ${plan.from.region} to ${region}. Clients of the pools wait; others lose their connections.`
-        : `This makes ${region} the primary's region. What ${plan.from.region} wrote and had not sent there stays behind.`,
-      "yes",
-      flags.yes === true,
-    );
+    const does = plan.planned
+      ? `This moves the writes from ${plan.from.region} to ${region}. Clients of the pools wait; others lose their connections.`
+      : `This makes ${region} the primary's region. What ${plan.from.region} wrote and had not sent there stays behind.`;
+    if (flags.dryRun === true) {
+      const { planned, warnings } = plan;
+      if (flags.json) printJson({ stack: flags.stack, from: plan.from.region, to: region, planned, warnings });
+      else print(does);
+      return EXIT.done;
+    }
+    await confirm(does, "yes", flags.yes === true);
     const promoted = await promote(values, plan);
     const done = { ...promoted, seconds: promoted.seconds + settledSeconds };
     writeStackConfig(flags.stack, { primaryRegion: region });
     if (flags.json) {
       printJson({ stack: flags.stack, ...done });
-      return;
+      return EXIT.done;
     }
     const lost = done.lostBytes === null ? `unknown until ${done.from} is back` : bytes(done.lostBytes);
     print(`${region} takes the writes, ${done.seconds.toFixed(1)} s after the command. Lost: ${lost}.`);
+    return EXIT.done;
   } finally {
     lock.release();
   }

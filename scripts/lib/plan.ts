@@ -19,6 +19,28 @@ export const changeOf = (event: EngineEvent): Change | undefined =>
 const explainsFailure = (changes: readonly Change[]): boolean =>
   unsafeOf(changes).length + allowedLosses(changes).length > 0;
 
+interface Exported {
+  readonly resources?: readonly {
+    readonly urn: string;
+    readonly type: string;
+    readonly protect?: boolean;
+    readonly inputs?: Readonly<Record<string, unknown>>;
+  }[];
+}
+
+/**
+ * What else would be deleted of what holds data, where a plan ended at the first deletions of something protected: by then
+ * the program has named all that stays, and Pulumi goes no further. `seen`: what the plan told of.
+ */
+async function unseenDeletions(stack: Stack, seen: ReadonlySet<string>): Promise<Change[]> {
+  const { resources = [] } = (await stack.exportStack()).deployment as Exported;
+  return resources
+    .filter(({ urn, protect }) => protect === true && !seen.has(urn))
+    .flatMap(({ urn, type, ...old }) => changeOfStep({ op: "delete", urn, type, old }) ?? [])
+    .filter(({ stateful }) => stateful)
+    .map((change) => withAllowance(stack, change));
+}
+
 export interface StackPlan {
   readonly changes: readonly Change[];
   /** Warnings of the plugins. */
@@ -33,10 +55,12 @@ export async function planOf(title: string, stack: Stack, configFile?: string): 
   const planned: Planned[] = [];
   const errors: string[] = [];
   const warnings: string[] = [];
+  const seen = new Set<string>();
   const onEvent = (event: EngineEvent): void => {
     const change = changeOf(event);
     if (change) changes.push(withAllowance(stack, change));
     const resource = event.resourcePreEvent?.metadata.new;
+    if (event.resourcePreEvent) seen.add(event.resourcePreEvent.metadata.urn);
     if (resource) planned.push({ ...resource, protect: resource.protect === true });
     const { severity, message } = event.diagnosticEvent ?? {};
     if (severity === "error" && message !== undefined) errors.push(message);
@@ -50,6 +74,7 @@ export async function planOf(title: string, stack: Stack, configFile?: string): 
         const problem = failureOf(errors, error);
         throw new UserError(problem, remedyFor(problem, "mend what the message says"), EXIT.failed);
       }
+      if (changes.some(({ op }) => op === "delete")) changes.push(...(await unseenDeletions(stack, seen)));
     }
     return { value: undefined, done: `${changes.length} changes` };
   });

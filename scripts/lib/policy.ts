@@ -80,6 +80,12 @@ const RULES: readonly Rule[] = [
     broken: ({ inputs }) => inputs["mapPublicIpOnLaunch"] === true,
   },
   {
+    type: "aws:ec2/route:Route",
+    rule: "no subnet has a way to everywhere",
+    broken: ({ inputs }) =>
+      isEverywhere(inputs["destinationCidrBlock"]) || isEverywhere(inputs["destinationIpv6CidrBlock"]),
+  },
+  {
     type: "aws:kms/key:Key",
     rule: "a key is rotated and protected",
     broken: ({ inputs, protect }) => inputs["enableKeyRotation"] !== true || !protect,

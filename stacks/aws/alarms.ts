@@ -42,7 +42,7 @@ export const SLOW_MS = SLOW_BY_SEVERITY.warning;
 export const slowMetric = (server: string, severity: Severity): string => `${server}-slow-${severity}`;
 
 /** RDS's own figure of an instance. */
-const rds = (identifier: string, metric: string): Figure => ({
+export const rds = (identifier: string, metric: string): Figure => ({
   namespace: "AWS/RDS",
   metric,
   dimensions: { DBInstanceIdentifier: identifier },
@@ -62,11 +62,45 @@ const checked = (
   statistic,
 });
 
+/** What RDS itself tells of any server, wherever it is. */
+export function machineWatches(node: AwsNode, identifier: string): Watch[] {
+  const connections = Number(node.settings["max_connections"]?.value);
+  const [use, disk] = [guideThresholds("connection_utilization"), guideThresholds("disk_usage")];
+  const free = (percentUsed: number): number => Math.round(((100 - percentUsed) / 100) * node.storageGiB * GiB);
+  return [
+    {
+      name: "connections",
+      description: `client connections, of ${connections}`,
+      bad: "above",
+      warning: Math.floor((connections * use.warning) / 100),
+      critical: Math.floor((connections * use.critical) / 100),
+      of: rds(identifier, "DatabaseConnections"),
+      missing: "bad",
+    },
+    {
+      name: "disk",
+      description: "bytes of free storage",
+      bad: "below",
+      warning: free(disk.warning),
+      critical: free(disk.critical),
+      of: rds(identifier, "FreeStorageSpace"),
+      missing: "bad",
+    },
+    {
+      name: "cpu",
+      description: "percent of CPU",
+      bad: "above",
+      warning: 80,
+      critical: 95,
+      of: rds(identifier, "CPUUtilization"),
+      missing: "bad",
+    },
+  ];
+}
+
 function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] {
   const { name } = node;
-  const connections = Number(node.settings["max_connections"]?.value);
-  const [use, disk, p99] = [guideThresholds("connection_utilization"), guideThresholds("disk_usage"), SLOW_BY_SEVERITY];
-  const free = (percentUsed: number): number => Math.round(((100 - percentUsed) / 100) * node.storageGiB * GiB);
+  const p99 = SLOW_BY_SEVERITY;
   const slow = (severity: Severity): Expression => ({
     formula: "IF(statements > 0, 100 * FILL(slow, 0) / statements, 0)",
     figures: {
@@ -80,30 +114,13 @@ function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] 
     },
   });
   const watches: Watch[] = [
-    {
-      name: "connections",
-      description: `client connections, of ${connections}`,
-      bad: "above",
-      warning: Math.floor((connections * use.warning) / 100),
-      critical: Math.floor((connections * use.critical) / 100),
-      of: rds(identifier, "DatabaseConnections"),
-      missing: "bad",
-    },
+    ...machineWatches(node, identifier),
     {
       name: "cache-hit",
       description: "percent of blocks found in shared buffers",
       bad: "below",
       ...guideThresholds("cache_hit_ratio"),
       of: checked(stack, name, "cache_hit_ratio"),
-      missing: "bad",
-    },
-    {
-      name: "disk",
-      description: "bytes of free storage",
-      bad: "below",
-      warning: free(disk.warning),
-      critical: free(disk.critical),
-      of: rds(identifier, "FreeStorageSpace"),
       missing: "bad",
     },
     {
@@ -114,15 +131,6 @@ function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] 
       critical: 1,
       of: { warning: slow("warning"), critical: slow("critical") },
       missing: "well",
-    },
-    {
-      name: "cpu",
-      description: "percent of CPU",
-      bad: "above",
-      warning: 80,
-      critical: 95,
-      of: rds(identifier, "CPUUtilization"),
-      missing: "bad",
     },
     // A slot that nobody reads keeps WAL until the disk is full; a transaction id that wraps around stops the server.
     {

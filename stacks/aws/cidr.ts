@@ -53,3 +53,25 @@ export function subnetCidrs(cidr: string, bits: number, count: number): string[]
   const size = range.size / 2 ** bits;
   return Array.from({ length: count }, (_, index) => `${text(range.first + index * size)}/${range.bits + bits}`);
 }
+
+/** Addresses that nobody has on the internet (RFC 1918). */
+const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
+
+/**
+ * The range of the same size that is so many ranges further on, within the same private range, past whose end its
+ * beginning follows. Throws a UserError where the range is in none.
+ */
+export function cidrBeside(cidr: string, distance: number): string {
+  const range = parse(cidr);
+  const around = PRIVATE.map(parse).find(
+    (one) => one && range && range.first >= one.first && range.first + range.size <= one.first + one.size,
+  );
+  if (!range || !around) {
+    throw new UserError(
+      `cgraph:vpcCidr is ${cidr}, in none of the private ranges ${PRIVATE.join(", ")}: there are no addresses beside it for other regions`,
+      "give the stack's VPC another range: ./cgraph-db config set vpcCidr 10.20.0.0/16",
+    );
+  }
+  const offset = (range.first - around.first + distance * range.size) % around.size;
+  return `${text(around.first + offset)}/${range.bits}`;
+}

@@ -1,18 +1,22 @@
 import { UserError } from "../../tuning/errors.ts";
 import { type ConfigSource, flag, json, matching, oneOf, optional, wrong } from "../configValues.ts";
 import type { StageNumber } from "../guide.ts";
+import type { RegionsConfig } from "../regionsConfig.ts";
 import { checkCidr, checkNoOverlap } from "./cidr.ts";
 import { RDS_CLASSES, classNamed } from "./classes.ts";
 
 /** Configuration of the target aws (`cgraph:…`), checked and with defaults filled in. */
 export interface AwsConfig {
-  /** `cgraph:region`, default us-east-1 (guide: US-East is primary). A change replaces everything, and is refused. */
+  /**
+   * `cgraph:region`, default the first of `cgraph:regions`, and without that us-east-1 (guide: US-East is primary). A
+   * change replaces everything, and is refused.
+   */
   readonly region: string;
   /** `cgraph:vpcId`: an existing VPC; default: one of the stack's own. */
   readonly vpcId: string | undefined;
   /** `cgraph:subnetIds`: private subnets of the existing VPC, in two zones or more. */
   readonly subnetIds: readonly string[];
-  /** `cgraph:vpcCidr`, default 10.20.0.0/16: addresses of the stack's own VPC. */
+  /** `cgraph:vpcCidr`, default 10.20.0.0/16: addresses of the stack's own VPC; those of further regions are beside it. */
   readonly vpcCidr: string;
   /** `cgraph:clientCidrs`: addresses outside of the VPC that may connect, such as a peered VPC's; default none. */
   readonly clientCidrs: readonly string[];
@@ -71,8 +75,11 @@ export const AWS_KEYS = [
   "cacheEngine",
 ] as const;
 
-/** Regions in which RDS for PostgreSQL has the classes of this project's table. */
-const REGIONS = [
+/**
+ * Regions in which RDS for PostgreSQL has the classes of this project's table. A region's place in this list says which
+ * addresses its VPC has (regions.ts): new ones come last.
+ */
+export const REGIONS: readonly string[] = [
   "af-south-1 ap-east-1 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2 ap-southeast-1 ap-southeast-2",
   "ap-southeast-3 ap-southeast-4 ca-central-1 ca-west-1 eu-central-1 eu-central-2 eu-north-1 eu-south-1 eu-south-2",
   "eu-west-1 eu-west-2 eu-west-3 il-central-1 me-central-1 me-south-1 sa-east-1 us-east-1 us-east-2 us-west-1 us-west-2",
@@ -121,10 +128,16 @@ export function checkAwsStackName(stack: string): void {
   );
 }
 
-/** Reads what the target aws needs. Throws a UserError that names key, value and what is allowed. */
-export function readAwsConfig(source: ConfigSource, stage: StageNumber): AwsConfig {
-  const region = source("region") ?? "us-east-1";
-  if (!REGIONS.includes(region)) throw wrong("region", region, `a region of RDS: ${REGIONS.join(", ")}`);
+/**
+ * Reads what the target aws needs. `regions`: undefined for a stack in Docker, whose regions are not AWS's. Throws a
+ * UserError that names key, value and what is allowed.
+ */
+export function readAwsConfig(source: ConfigSource, stage: StageNumber, regions: RegionsConfig | undefined): AwsConfig {
+  const region = regions?.all[0] ?? source("region") ?? "us-east-1";
+  const ofRds = `a region of RDS: ${REGIONS.join(", ")}`;
+  if (!REGIONS.includes(region)) throw wrong(source("region") === undefined ? "regions" : "region", region, ofRds);
+  const unknown = regions?.others.find((other) => !REGIONS.includes(other));
+  if (unknown !== undefined) throw wrong("regions", unknown, ofRds);
   const backupCopyRegion = source("backupCopyRegion");
   if (backupCopyRegion !== undefined && (!REGIONS.includes(backupCopyRegion) || backupCopyRegion === region)) {
     throw wrong("backupCopyRegion", backupCopyRegion, `another region than ${region}: ${REGIONS.join(", ")}`);

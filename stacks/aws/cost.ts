@@ -2,7 +2,8 @@
 import { VALKEY_FACTOR } from "./cacheNodes.ts";
 import { HOURS_PER_MONTH } from "./classes.ts";
 import { alarmCount, chargedFigures } from "./alarms.ts";
-import type { AwsNode, AwsPlan, AwsPool, AwsProxy } from "./plan.ts";
+import type { AwsNode, AwsPlan, AwsPool, AwsProxy, AwsRegion } from "./plan.ts";
+import { homeReadWatches, regionAlarmCount } from "./regionAlarms.ts";
 import { endpointsOf } from "./services.ts";
 
 export interface CostLine {
@@ -41,6 +42,10 @@ const PRICES = {
   accessHost: { hour: 0.0042, disk: 0.64 },
   /** A GB of images in the registry; ours is a fifth of one. */
   image: 0.02,
+  /** A hosted zone of Route 53, without questions. */
+  zone: 0.5,
+  /** A health check within AWS; one of an alarm, or of other checks, counts as such. */
+  healthCheck: 0.5,
 } as const;
 
 const hourly = (usd: number): number => usd * HOURS_PER_MONTH;
@@ -96,6 +101,35 @@ function networkLines(plan: AwsPlan): CostLine[] {
   return [...(plan.accessHost ? [host] : []), ...(places > 0 ? [ways] : [])];
 }
 
+/** A region beside home, at home's prices: there is one list. */
+const regionLines = (region: AwsRegion): CostLine[] => [
+  ...region.nodes.flatMap(serverLines),
+  {
+    part: region.name,
+    what: `a key, ${regionAlarmCount(region)} alarms`,
+    usdPerMonth: PRICES.key + regionAlarmCount(region) * PRICES.alarm,
+  },
+];
+
+/** What leads reads to the nearest region. */
+function readsLines(plan: AwsPlan): CostLine[] {
+  if (plan.regions.length === 0) return [];
+  const [clusters, atHome] = [
+    plan.nodes.filter(({ role }) => role === "primary").length,
+    homeReadWatches(plan, (server) => server).length,
+  ];
+  const replicas = [atHome, ...plan.regions.map(({ nodes }) => nodes.length)];
+  // One for each replica, and one for each cluster in a region where it has several.
+  const checks = replicas.reduce((sum, count) => sum + count + (count > clusters ? clusters : 0), 0);
+  return [
+    {
+      part: "reads",
+      what: `names for the nearest replica: a private zone, ${checks} health checks, ${atHome} alarms`,
+      usdPerMonth: PRICES.zone + checks * PRICES.healthCheck + atHome * PRICES.alarm,
+    },
+  ];
+}
+
 /** Every part of a plan with its price. */
 export function costOf(plan: AwsPlan): CostLine[] {
   const { cache, pool } = plan;
@@ -114,6 +148,8 @@ export function costOf(plan: AwsPlan): CostLine[] {
         ]
       : []),
     ...networkLines(plan),
+    ...plan.regions.flatMap(regionLines),
+    ...readsLines(plan),
     ...(plan.backupCopyRegion === undefined
       ? []
       : [

@@ -16,6 +16,9 @@ export interface AwsNodeOutput {
   readonly memoryMiB: number;
   readonly instanceClass: string;
   readonly identifier: string;
+  /** Absent from earlier outputs. */
+  readonly arn?: string;
+  readonly parameterGroup?: string;
   /** Values as in postgresql.conf. */
   readonly settings: Readonly<Record<string, string>>;
 }
@@ -36,6 +39,39 @@ export interface AwsShardingOutput {
   readonly others: readonly (Pick<AwsEndpoints, "write" | "read"> & { readonly name: string })[];
 }
 
+/** With what a database is made in a region. */
+export interface AwsPlaceOutput {
+  readonly subnetGroup: string;
+  readonly securityGroup: string;
+  /** A group that lets nobody in: for a primary that another region has replaced. */
+  readonly fenceGroup: string;
+  readonly keyArn: string;
+}
+
+/** A region beside home. */
+export interface AwsRegionOutput {
+  readonly name: string;
+  readonly nodes: readonly AwsNodeOutput[];
+  /** Replicas of the first cluster; the region's own clients take one at random. */
+  readonly read: readonly Endpoint[];
+  /** Of a sharded stack: those of each other cluster. */
+  readonly shards: readonly { readonly name: string; readonly read: readonly Endpoint[] }[];
+  /** Servers of the application's there join it. */
+  readonly clientSecurityGroup: string;
+  readonly place: AwsPlaceOutput;
+}
+
+/** What several regions have in common. */
+export interface AwsAcrossOutput {
+  /** The private zone in which the VPCs of all regions look names up. */
+  readonly zone: string;
+  readonly zoneId: string;
+  /** The replica nearest to whoever asks; at stage 4 of the global database, which has the router database beside it. */
+  readonly nearest: Endpoint;
+  /** With what the primaries are made. */
+  readonly home: AwsPlaceOutput;
+}
+
 /** Plain values of a stack's outputs. */
 export interface AwsStackValues {
   readonly stage: StageNumber;
@@ -47,6 +83,10 @@ export interface AwsStackValues {
   readonly endpoints: AwsEndpoints;
   /** Null below stage 4, or absent from outputs of earlier versions. */
   readonly sharding?: AwsShardingOutput | null;
+  /** Those beside home (`region`); empty, or absent from outputs of earlier versions: there is one. */
+  readonly regions?: readonly AwsRegionOutput[];
+  /** Null where there is one region. */
+  readonly across?: AwsAcrossOutput | null;
   /** Where `up` puts the pool's image, with its tag; null where none of ours is needed. */
   readonly poolImage: string | null;
   /** The name of the server through which people reach the database; null where there is none. */
@@ -69,3 +109,7 @@ export interface AwsStackValues {
 }
 
 export type AwsStackOutputs = { readonly [K in keyof AwsStackValues]: Promised<AwsStackValues[K]> };
+
+/** The regions beside home. */
+export const furtherRegions = ({ regions }: Pick<AwsStackValues, "regions">): readonly AwsRegionOutput[] =>
+  regions ?? [];

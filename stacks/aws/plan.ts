@@ -13,6 +13,8 @@ import { SLOW_MS } from "./alarms.ts";
 import { type CacheNode, chooseCacheNode } from "./cacheNodes.ts";
 import { type ServerClass, chooseClass, classNamed } from "./classes.ts";
 import { checkStorage } from "./config.ts";
+import { planRegions, regionNotes } from "./regions.ts";
+import { ZONES } from "./zones.ts";
 
 /** One RDS instance. Its name says where it is, never its role: a promotion renames nothing. */
 export interface AwsNode {
@@ -68,11 +70,24 @@ export interface AwsProxy {
   readonly cpus: number;
 }
 
+/** A region beside home: replicas, and a network for whoever reads them there. */
+export interface AwsRegion {
+  readonly name: string;
+  /** Addresses of its VPC. */
+  readonly cidr: string;
+  /** Replicas of each cluster, in the order of the clusters. */
+  readonly nodes: readonly AwsNode[];
+}
+
 export interface AwsPlan {
   readonly stage: StageNumber;
   readonly target: "aws";
+  /** Home: where the primaries are, and all that is not in `regions`. */
+  readonly region: string;
   /** Those of the first cluster, its primary first; then, at stage 4, those of each other cluster. */
   readonly nodes: readonly AwsNode[];
+  /** Those beside home. */
+  readonly regions: readonly AwsRegion[];
   /** Stage 4's. */
   readonly sharding: { readonly shards: number; readonly buckets: number } | undefined;
   readonly pool: AwsPool | AwsProxy | undefined;
@@ -85,8 +100,6 @@ export interface AwsPlan {
   readonly notes: readonly string[];
 }
 
-/** Zones over which servers are spread. */
-export const ZONES = 3;
 const CACHE_NODES = 2;
 const LONGEST_RETENTION_DAYS = 35;
 /** One may fail, or be replaced, without a client noticing more than a reconnect. */
@@ -96,6 +109,12 @@ const RESERVE_SIZE = 5;
 const DIRECT_CONNECTIONS = 20;
 /** Names and global tables are small; from 400 GiB on gp3 has its larger baseline. It grows by itself. */
 const GLOBAL_STORAGE_GIB = 400;
+
+/** Every server of a plan: home's, then those of further regions. */
+export const allNodes = ({ nodes, regions }: Pick<AwsPlan, "nodes" | "regions">): readonly AwsNode[] => [
+  ...nodes,
+  ...regions.flatMap((region) => region.nodes),
+];
 
 /** The stage's pools: all tasks that there may be, together, fit on the primary. */
 function planPool(
@@ -232,10 +251,14 @@ export function planAws(config: StackConfig): AwsPlan {
       `stage ${config.stage} asks for ${wanted.cpus} CPUs and ${wanted.memoryMiB} MiB; the cheapest class that has them is ${serverClass.name} with ${serverClass.cpus} and ${serverClass.memoryMiB} MiB, and settings to match`,
     );
   }
+  const regions = planRegions(config, nodes);
+  notes.push(...regionNotes(config, regions, nodes));
   return {
     stage: config.stage,
     target: "aws",
+    region: aws.region,
     nodes,
+    regions,
     sharding: sharded ? { shards, buckets } : undefined,
     pool,
     cache: figures.cache.value

@@ -4,54 +4,28 @@ import { AwsSite } from "../../components/aws/AwsSite.ts";
 import { backupCopies } from "../../components/aws/backupCopies.ts";
 import { DatabasePlace } from "../../components/aws/DatabasePlace.ts";
 import { imageRepository } from "../../components/aws/imageRepository.ts";
+import { POSTGRES_PORT } from "../../components/aws/names.ts";
 import type { RdsServer } from "../../components/aws/rdsInstance.ts";
+import type { OpenService } from "../../components/aws/regionSite.ts";
 import { Credentials } from "../../components/Credentials.ts";
 import { refusedGeneration } from "../../components/logins.ts";
 import { Monitoring } from "../../components/Monitoring.ts";
+import { MultiRegion } from "../../components/MultiRegion.ts";
 import { PgBouncerPool } from "../../components/PgBouncerPool.ts";
 import { PrimaryDb } from "../../components/PrimaryDb.ts";
 import { RdsProxy } from "../../components/RdsProxy.ts";
 import { ReadReplicaSet } from "../../components/ReadReplicaSet.ts";
 import { RedisCache } from "../../components/RedisCache.ts";
 import { type RdsShardCluster, ShardSet } from "../../components/ShardSet.ts";
-import { confText } from "../../tuning/setting.ts";
 import type { StackConfig } from "../config.ts";
 import { costOf, totalCost } from "./cost.ts";
-import type { AwsNodeOutput, AwsStackOutputs, AwsStackValues } from "./outputs.ts";
-import { type AwsNode, type AwsPlan, type AwsPool, type AwsProxy, ZONES } from "./plan.ts";
+import { describeAcross, describeNode, describeRegion, describeShards } from "./describe.ts";
+import type { AwsStackOutputs } from "./outputs.ts";
+import type { AwsNode, AwsPlan, AwsPool, AwsProxy } from "./plan.ts";
 import { endpointsOf } from "./services.ts";
+import { ZONES } from "./zones.ts";
 
-const [POSTGRES_PORT, POOL_PORT, CACHE_PORT] = [5432, 6432, 6379];
-
-/** Where the clusters beside the first are. */
-const describeShards = (
-  { shards, buckets }: NonNullable<AwsPlan["sharding"]>,
-  clusters: readonly RdsShardCluster[],
-): pulumi.Output<NonNullable<AwsStackValues["sharding"]>> =>
-  pulumi.all(clusters.map(({ servers }) => pulumi.all(servers.map(({ address }) => address)))).apply((addresses) => ({
-    shards,
-    buckets,
-    others: addresses.map(([write = "", ...read], index) => ({
-      name: clusters[index]?.name ?? "",
-      write: { host: write, port: POSTGRES_PORT },
-      read: read.map((host) => ({ host, port: POSTGRES_PORT })),
-    })),
-  }));
-
-function describeNode(node: AwsNode, server: RdsServer): pulumi.Output<AwsNodeOutput> {
-  return pulumi.all([server.identifier, server.address]).apply(([identifier, host]) => ({
-    name: node.name,
-    cluster: node.cluster,
-    role: node.role,
-    host,
-    port: 5432,
-    cpus: node.class.cpus,
-    memoryMiB: node.class.memoryMiB,
-    instanceClass: node.class.name,
-    identifier,
-    settings: Object.fromEntries(Object.entries(node.settings).map(([name, setting]) => [name, confText(setting)])),
-  }));
-}
+const [POOL_PORT, CACHE_PORT] = [6432, 6379];
 
 /** Clusters of a plan beside the first, in its order. */
 const otherClusters = ({ nodes }: AwsPlan): { readonly name: string; readonly nodes: readonly AwsNode[] }[] =>
@@ -125,6 +99,27 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
         )
       : undefined;
   new Monitoring("monitoring", { target: "aws", site, plan, servers, email: config.monitoring.email }, inRegion);
+  const across =
+    plan.regions.length === 0
+      ? undefined
+      : new MultiRegion(
+          "regions",
+          {
+            ...{ target: "aws", plan, postgresVersion, applyImmediately: aws.applyImmediately },
+            home: {
+              site,
+              cidr: aws.vpcId === undefined ? aws.vpcCidr : undefined,
+              clusters: [{ name: null, servers: firstServers }, ...clusters],
+              services: [
+                { name: "database", securityGroupId: place.securityGroupId, port: POSTGRES_PORT },
+                ...(pool ? [pool.service] : []),
+              ],
+              monitoringRoleArn: place.monitoringRoleArn,
+            },
+            ...{ clientCidrs: aws.clientCidrs, keepData: aws.keepData, email: config.monitoring.email },
+          },
+          inRegion,
+        ).made;
   const cost = costOf(plan);
   return {
     stage: config.stage,
@@ -146,6 +141,8 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
         cache: cacheHost === undefined ? null : { host: cacheHost, port: CACHE_PORT },
       })),
     sharding: plan.sharding ? describeShards(plan.sharding, clusters) : null,
+    regions: (across?.regions ?? []).map((region, index) => describeRegion(region, plan.regions[index]?.nodes ?? [])),
+    across: across ? describeAcross(across, site, place, plan.sharding) : null,
     poolImage: pool?.ownImage ?? null,
     accessHost: plan.accessHost ? accessHostName(stack) : null,
     clientSecurityGroup: site.network.clientGroupId,
@@ -164,6 +161,8 @@ interface MadePool {
   readonly kind: "pgbouncer" | "rds-proxy";
   readonly address: pulumi.Output<string>;
   readonly port: number;
+  /** Who may connect to it, and where. */
+  readonly service: OpenService;
   /** The image that `up` has to put into the stack's registry, where it is not the user's own. */
   readonly ownImage: pulumi.Output<string> | undefined;
 }
@@ -181,8 +180,9 @@ function makePool(pool: AwsPool | AwsProxy, { site, credentials, servers, cluste
   const [primary, ...replicas] = servers;
   if (!primary) throw new Error("a pool without a server");
   if (pool.kind === "rds-proxy") {
-    const { address } = new RdsProxy("proxy", { site, proxy: pool, credentials, primary }, inRegion);
-    return { kind: pool.kind, address, port: POSTGRES_PORT, ownImage: undefined };
+    const { address, securityGroupId } = new RdsProxy("proxy", { site, proxy: pool, credentials, primary }, inRegion);
+    const service = { name: "proxy", securityGroupId, port: POSTGRES_PORT };
+    return { kind: pool.kind, address, port: POSTGRES_PORT, service, ownImage: undefined };
   }
   const ownImage = pool.image === undefined ? imageRepository(site).image : undefined;
   const made = new PgBouncerPool(
@@ -190,5 +190,12 @@ function makePool(pool: AwsPool | AwsProxy, { site, credentials, servers, cluste
     { target: "aws", site, pool, image: ownImage ?? pool.image ?? "", credentials, primary, replicas, clusters },
     inRegion,
   );
-  return { kind: pool.kind, address: made.pool.address, port: POOL_PORT, ownImage };
+  const { address, securityGroupId } = made.pool;
+  return {
+    kind: pool.kind,
+    address,
+    port: POOL_PORT,
+    service: { name: "pool", securityGroupId, port: POOL_PORT },
+    ownImage,
+  };
 }

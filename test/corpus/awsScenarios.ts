@@ -815,6 +815,28 @@ const stages: readonly Scenario[] = [
   },
 ];
 
+const TWO_REGIONS = '["us-east-1", "eu-west-1"]';
+const regions: readonly Scenario[] = [
+  {
+    name: "region-added",
+    stage: 2,
+    changed: "regions from one to two",
+    about: "Instance eu-west-1-pg0",
+    change: { config: { regions: TWO_REGIONS } },
+    // The pool of home leads to home's servers, as before.
+    expected: ADDED,
+  },
+  {
+    name: "region-removed",
+    stage: 2,
+    changed: "regions from two to one",
+    about: "Instance eu-west-1-pg0",
+    before: { config: { regions: TWO_REGIONS } },
+    change: { config: { regions: '["us-east-1"]' } },
+    expected: { happens: "delete", clients: "reads pause", unsafe: true, verdict: "unsafe" },
+  },
+];
+
 export const AWS_SCENARIOS: readonly Scenario[] = [
   ...instance,
   ...settings,
@@ -824,4 +846,5 @@ export const AWS_SCENARIOS: readonly Scenario[] = [
   ...pool,
   ...cache,
   ...stages,
+  ...regions,
 ];

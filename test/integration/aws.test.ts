@@ -1,88 +1,26 @@
-import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Change } from "../../migration/change.ts";
-import { effectOf, verdictOf } from "../../migration/verdict.ts";
-import { changeOf } from "../../scripts/lib/plan.ts";
-import { type Planned, violations } from "../../scripts/lib/policy.ts";
-import { type OfflineStack, withOfflineStack } from "../../scripts/offline/workspace.ts";
+import { effectOf, unsafeOf, verdictOf } from "../../migration/verdict.ts";
+import { planOf } from "../../scripts/lib/plan.ts";
+import { violations } from "../../scripts/lib/policy.ts";
 import { costOf } from "../../stacks/aws/cost.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { alarmCount } from "../../stacks/aws/alarms.ts";
 import { readConfig } from "../../stacks/config.ts";
 import type { RdsParameter } from "../../tuning/rds.ts";
 import { cgraph, cgraphOk } from "../support/cli.ts";
+import { type Exported, type OfflineAws, type Resource, inputsOf, openOfflineAws } from "../support/offlineAws.ts";
 import { schemaErrors } from "../support/previewSchema.ts";
-
-interface Resource extends Planned {
-  readonly name: string;
-  readonly id?: string;
-  readonly retainOnDelete?: boolean;
-  readonly outputs: Readonly<Record<string, unknown>>;
-}
-
-/** A resource as a stack's export has it. */
-interface Exported extends Omit<Resource, "protect"> {
-  readonly protect?: boolean;
-}
 
 const RDS = "aws:rds/instance:Instance";
 
-/** The real plugin plans; only what would call AWS is answered by the stand-in. One stack moves from stage to stage. */
-let offline: OfflineStack;
-let close: () => Promise<void>;
+/** One stack moves from stage to stage. */
+let offline: OfflineAws;
 
-async function open(name: string): Promise<void> {
-  let finished = (): void => undefined;
-  const done = new Promise<void>((resolve) => (finished = resolve));
-  let closed: Promise<unknown> = Promise.resolve();
-  await new Promise<void>((opened, failed) => {
-    closed = withOfflineStack(name, async (made) => {
-      offline = made;
-      opened();
-      await done;
-    });
-    closed.catch(failed);
-  });
-  close = async () => {
-    finished();
-    await closed;
-  };
-}
-
-beforeAll(() => open("test-aws"));
-afterAll(() => close());
-
-const configure = (values: Record<string, string>): Promise<void> => offline.configure({ target: "aws", ...values });
-
-/** `refused`: whether it is a plan that Pulumi itself refuses, since protected resources would go. */
-async function plan(refused = false): Promise<{ changes: Change[]; warnings: string[] }> {
-  const changes: Change[] = [];
-  const warnings: string[] = [];
-  const onEvent = (event: EngineEvent): void => {
-    const change = changeOf(event);
-    if (change) changes.push(change);
-    const { severity, message } = event.diagnosticEvent ?? {};
-    if (message !== undefined && (severity === "warning" || severity === "error")) warnings.push(message);
-  };
-  const planned = offline.stack.preview({ onEvent });
-  await (refused ? planned.catch(() => undefined) : planned);
-  return { changes, warnings };
-}
-
-async function resources(stack: Stack): Promise<Resource[]> {
-  const { resources: made } = (await stack.exportStack()).deployment as { resources: Exported[] };
-  return made.map((one) => ({
-    ...one,
-    name: one.urn.split("::").at(-1) ?? "",
-    protect: Boolean(one.protect),
-  }));
-}
-
-const inputsOf = (all: readonly Resource[], type: string, name: string): Readonly<Record<string, unknown>> => {
-  const found = all.find((one) => one.type === type && one.name === name);
-  if (!found) throw new Error(`no ${type} ${name}`);
-  return found.inputs;
-};
+beforeAll(async () => {
+  offline = await openOfflineAws("test-aws");
+});
+afterAll(() => offline.close());
 
 /** What holds of every stage: planned without an error, made, and as its plan says. */
 const asPlanned = (stage: number): void => {
@@ -90,8 +28,8 @@ const asPlanned = (stage: number): void => {
   let all: Resource[];
 
   it("is planned by the real plugin without an error or a warning, and touches no data", async () => {
-    await configure({ stage: String(stage) });
-    const { changes, warnings } = await plan();
+    await offline.configure({ stage: String(stage) });
+    const { changes, warnings } = await offline.plan();
     before = changes;
     expect(warnings).toEqual([]);
     const stateful = changes.filter((change) => change.stateful && change.op !== "create");
@@ -102,8 +40,8 @@ const asPlanned = (stage: number): void => {
 
   it("shows no change once it is there", async () => {
     await offline.stack.up();
-    all = await resources(offline.stack);
-    expect(await plan()).toEqual({ changes: [], warnings: [] });
+    all = await offline.resources();
+    expect(await offline.plan()).toEqual({ changes: [], warnings: [] });
     expect(before.length).toBeGreaterThan(0);
   });
 
@@ -231,8 +169,8 @@ describe.each([1, 2, 3])("stage %i on AWS", asPlanned);
 
 describe("RDS Proxy as the pool", () => {
   it("takes PgBouncer's place, touches no data, and says that the address changes", async () => {
-    await configure({ stage: "3", pooler: "rds-proxy" });
-    const { changes, warnings } = await plan();
+    await offline.configure({ stage: "3", pooler: "rds-proxy" });
+    const { changes, warnings } = await offline.plan();
     expect(warnings).toEqual([]);
     expect(changes.filter((change) => change.stateful)).toEqual([]);
     expect(verdictOf(changes)).toBe("restarts");
@@ -240,7 +178,7 @@ describe("RDS Proxy as the pool", () => {
     expect(balancer && effectOf(balancer)).toMatchObject({ happens: "delete", clients: "writes pause" });
     const proxy = changes.find(({ type }) => type === "aws:rds/proxy:Proxy");
     expect(proxy?.after).toMatchObject({ engineFamily: "POSTGRESQL", requireTls: true });
-    await configure({ stage: "3", pooler: "pgbouncer" });
+    await offline.configure({ stage: "3", pooler: "pgbouncer" });
   });
 });
 
@@ -260,7 +198,7 @@ describe("what the real plugin says of a change", () => {
         : one,
     );
     await offline.stack.importStack({ ...exported, deployment: { ...deployment, resources: unencrypted } });
-    const { changes } = await plan(true);
+    const { changes } = await offline.plan(true);
     expect(changes.find(({ urn }) => urn.endsWith("::pg0"))?.op).toBe("replace");
     expect(verdictOf(changes)).toBe("unsafe");
     await offline.stack.importStack(exported);
@@ -269,8 +207,8 @@ describe("what the real plugin says of a change", () => {
 
 describe("copies of backups in a second region", () => {
   it("are planned by the real plugin beside what there is, each part in its region, and kept", async () => {
-    await configure({ stage: "3", backupCopyRegion: "eu-west-1" });
-    const { changes, warnings } = await plan();
+    await offline.configure({ stage: "3", backupCopyRegion: "eu-west-1" });
+    const { changes, warnings } = await offline.plan();
     expect(warnings).toEqual([]);
     const made = changes.filter(({ type }) => !type.startsWith("pulumi:"));
     expect(made.filter(({ op }) => op !== "create")).toEqual([]);
@@ -279,8 +217,8 @@ describe("copies of backups in a second region", () => {
       ...["backup-selection", "backup-vault"],
     ]);
     await offline.stack.up();
-    expect(await plan()).toEqual({ changes: [], warnings: [] });
-    const all = await resources(offline.stack);
+    expect(await offline.plan()).toEqual({ changes: [], warnings: [] });
+    const all = await offline.resources();
     expect(violations(all)).toEqual([]);
     const [rule] = inputsOf(all, "aws:backup/plan:Plan", "backup-plan")["rules"] as {
       copyActions: { destinationVaultArn: string }[];
@@ -297,9 +235,9 @@ describe("copies of backups in a second region", () => {
 describe("stage 4 after stage 3, on AWS", () => {
   // Stage 3 with as many replicas as each shard has: of three, two would go, and those have to be named.
   beforeAll(async () => {
-    await close();
-    await open("test-shards");
-    await configure({ stage: "3", replicas: "1" });
+    await offline.close();
+    offline = await openOfflineAws("test-shards");
+    await offline.configure({ stage: "3", replicas: "1" });
     await offline.stack.up();
   }, 300_000);
 
@@ -308,7 +246,7 @@ describe("stage 4 after stage 3, on AWS", () => {
 
 describe("shards on AWS", () => {
   it("have pools of their own; the application's lead to the router database", async () => {
-    const all = await resources(offline.stack);
+    const all = await offline.resources();
     const secret = inputsOf(all, "aws:secretsmanager/secretVersion:SecretVersion", "pool")["secretString"];
     // The stand-in stores secrets as they are.
     const text = typeof secret === "string" ? secret : JSON.stringify(secret);
@@ -318,12 +256,16 @@ describe("shards on AWS", () => {
   });
 
   it("may be undone only by somebody who lets their data go", async () => {
-    await configure({ stage: "3" });
-    const { changes } = await plan(true);
+    await offline.configure({ stage: "3" });
+    const { changes } = await planOf("from shards to one", offline.stack);
     expect(verdictOf(changes)).toBe("unsafe");
-    await configure({ stage: "4", pooler: "rds-proxy" });
-    await expect(plan()).rejects.toThrow("RDS Proxy serves one primary");
-    await configure({ stage: "4", pooler: "pgbouncer" });
+    // The primaries too, which Pulumi does not come to: it ends at their replicas.
+    const gone = unsafeOf(changes).map(({ urn }) => urn.split("::").at(-1) ?? "");
+    const others = ["global", "shard1", "shard2", "shard3"].flatMap((name) => [`${name}-pg0`, `${name}-pg1`]);
+    expect(gone.sort()).toEqual(others);
+    await offline.configure({ stage: "4", pooler: "rds-proxy" });
+    await expect(offline.plan()).rejects.toThrow("RDS Proxy serves one primary");
+    await offline.configure({ stage: "4", pooler: "pgbouncer" });
   });
 });
 

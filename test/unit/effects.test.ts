@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Change, changeOfStep } from "../../migration/change.ts";
-import { effectOf, verdictOf } from "../../migration/verdict.ts";
+import { effectOf, unsafeOf, verdictOf } from "../../migration/verdict.ts";
 
 const CONTAINER = "docker:index/container:Container";
 const RDS = "aws:rds/instance:Instance";
@@ -34,6 +34,55 @@ describe("the verdict on changes", () => {
     ["an address that goes", [change("delete", "aws:lb/loadBalancer:LoadBalancer")], "restarts"],
   ] as const)("%s", (_, changes, verdict) => {
     expect(verdictOf(changes)).toBe(verdict);
+  });
+});
+
+describe("a change of a region beside home", () => {
+  const elsewhere = (op: string, type: string, more: Partial<Change> = {}): Change =>
+    change(op, type, { urn: `urn:pulumi:s::cgraph::cgraph:db:MultiRegion$${type}::eu-west-1-x`, ...more });
+  const replica = { stateful: true, before: { replicateSourceDb: "arn:pg0" } };
+  const ground = ["aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:rds/subnetGroup:SubnetGroup"];
+
+  it("is safe where it comes", () => {
+    const made = [...ground, RDS, "aws:ec2/route:Route", "aws:route53/record:Record"];
+    expect(verdictOf(made.map((type) => elsewhere("create", type, { stateful: type === RDS })))).toBe("safe");
+  });
+
+  it("is refused where it goes, for its replicas and its key, until they are named; its ground goes with them", () => {
+    const going = [
+      ...ground.map((type) => elsewhere("delete", type)),
+      elsewhere("delete", RDS, replica),
+      elsewhere("delete", "aws:kms/key:Key", { stateful: true }),
+    ];
+    expect(unsafeOf(going).map(({ type }) => type)).toEqual([RDS, "aws:kms/key:Key"]);
+    expect(verdictOf(going)).toBe("unsafe");
+    const allowed = going.map((one) => (one.stateful ? { ...one, allowed: true } : one));
+    expect(verdictOf(allowed)).toBe("restarts");
+    // Nobody writes there.
+    expect(new Set(going.map((one) => effectOf(one).clients))).toEqual(new Set(["reads pause"]));
+  });
+
+  it("is refused where its ground is made anew, and where home's goes", () => {
+    for (const type of ground) {
+      expect(verdictOf([elsewhere("replace", type)]), type).toBe("unsafe");
+      expect(verdictOf([change("delete", type)]), type).toBe("unsafe");
+    }
+  });
+
+  it("is judged as anything is in Docker, where any region may have the primary", () => {
+    const volume = { urn: "urn:pulumi:s::p::cgraph:db:MultiRegion$docker:index/volume:Volume::eu-west-1-pg0-data" };
+    const gone = change("delete", "docker:index/volume:Volume", { ...volume, stateful: true });
+    expect(effectOf(gone).clients).toBe("writes pause");
+  });
+
+  it.each([
+    ["a way between regions", "delete", "aws:ec2/vpcPeeringConnection:VpcPeeringConnection", "writes pause"],
+    ["a route to another region", "replace", "aws:ec2/route:Route", "writes pause"],
+    ["a name for reads", "delete", "aws:route53/record:Record", "reads pause"],
+    ["one more name", "create", "aws:route53/record:Record", "nothing"],
+    ["one more VPC in the zone", "update", "aws:route53/zone:Zone", "nothing"],
+  ])("%s: %s", (_, op, type, clients) => {
+    expect(effectOf(elsewhere(op, type)).clients).toBe(clients);
   });
 });
 
@@ -91,6 +140,20 @@ describe("what a change of parameters means", () => {
     ["the same ones in another order mean nothing", group("1", "pending-reboot"), "change", "nothing"],
   ])("%s", (_, changed, happens, clients) => {
     expect(effectOf(changed)).toMatchObject({ happens, clients });
+  });
+
+  it.each([
+    ["pg0-parameters", "writes pause"],
+    ["pg2-parameters", "reads pause"],
+    ["shard1-pg0-parameters", "writes pause"],
+    ["shard1-pg1-parameters", "reads pause"],
+    ["$cgraph:db:MultiRegion$aws:x::eu-west-1-pg0-parameters", "reads pause"],
+  ])("of a group of %s: %s, by who follows whom", (name, clients) => {
+    const one = {
+      ...group("2", "pending-reboot"),
+      urn: `urn:pulumi:s::p::t${name.includes("$") ? name : `::${name}`}`,
+    };
+    expect(effectOf(one).clients).toBe(clients);
   });
 });
 

@@ -29,6 +29,7 @@ describe("rules of a plan", () => {
           skipFinalSnapshot: true,
         }),
         planned("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", { cidrIpv4: "10.0.0.0/8" }),
+        planned("aws:ec2/route:Route", { destinationCidrBlock: "10.30.0.0/16" }),
       ]),
     ).toEqual([]);
   });
@@ -51,6 +52,7 @@ describe("rules of a plan", () => {
     ["aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", { cidrIpv4: "0.0.0.0/0" }, true, "open to everybody"],
     ["aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", { cidrIpv6: "::/0" }, true, "open to everybody"],
     ["aws:ec2/subnet:Subnet", { mapPublicIpOnLaunch: true }, true, "public addresses"],
+    ["aws:ec2/route:Route", { destinationCidrBlock: "0.0.0.0/0" }, true, "a way to everywhere"],
     ["aws:kms/key:Key", { enableKeyRotation: false }, true, "rotated"],
     ["aws:secretsmanager/secret:Secret", { kmsKeyId: "key" }, false, "protected"],
     ["pulumi:providers:aws", {}, true, "tags"],
