@@ -159,7 +159,7 @@ function there(plan: Known): PromotionStep[] {
       ...QUIET,
       id: "clients",
       title: "clients",
-      does: `applications in every region write to ${addresses}, directly, with the logins they have: ${region} has no pool, so that their own pools together must fit its ${most} connections`,
+      does: `applications in every region write to ${addresses}, directly, with the logins they have: ${region} has no pool, so that their own pools together must fit its ${most} connections${clusters.length > 1 ? `. They route by themselves: the router database and the shards' copies of global tables still lead to servers in ${home}` : ""}`,
       clients: "reconnect",
       pause: { seconds: 1, basis: "a reconnect each" },
       duration: { seconds: 10 * MINUTE, basis: "a deployment of the application; yours may take longer" },
@@ -288,6 +288,8 @@ function back(plan: Known): PromotionStep[] {
         ...leaving.map(({ where, identifier }) => gone(where, identifier)),
         "pulumi refresh",
         "./cgraph-db up",
+        // A promoted server has no slots: the shards' copies of global tables are made anew.
+        ...(clusters.length > 1 ? ["./cgraph-db schema apply"] : []),
       ],
     },
   ];

@@ -3,10 +3,8 @@ import * as rds from "@pulumi/aws/rds/index.js";
 import * as secretsmanager from "@pulumi/aws/secretsmanager/index.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsSite } from "./AwsSite.ts";
-import { ADMINISTRATOR, awsName } from "./names.ts";
+import { ADMINISTRATOR, POSTGRES_PORT, awsName } from "./names.ts";
 import { assumedBy } from "./policies.ts";
-
-const PORT = 5432;
 
 export interface DatabasePlaceArgs {
   readonly site: AwsSite;
@@ -39,8 +37,8 @@ export class DatabasePlace extends pulumi.ComponentResource {
       },
       child,
     );
-    const group = site.network.serviceGroup("database", "PostgreSQL", PORT);
-    if (args.serversMeet) site.network.letInEachOther("database", group, PORT);
+    const group = site.network.serviceGroup("database", "PostgreSQL", POSTGRES_PORT);
+    if (args.serversMeet) site.network.letInEachOther("database", group, POSTGRES_PORT);
     const role = new iam.Role(
       "database-monitoring",
       {

@@ -127,16 +127,13 @@ export class Network extends pulumi.ComponentResource {
     );
     for (const { port, from, cidrs = [] } of ingress) {
       from.forEach((referencedSecurityGroupId, index) => {
-        this.#letIn(`${prefix}${name}-${port}-${index}`, group, port, {
+        this.#letIn(`${name}-${port}-${index}`, group, port, {
           referencedSecurityGroupId,
           description: "From a security group",
         });
       });
       cidrs.forEach((cidrIpv4, index) => {
-        this.#letIn(`${prefix}${name}-${port}-cidr-${index}`, group, port, {
-          cidrIpv4,
-          description: "cgraph:clientCidrs",
-        });
+        this.#letIn(`${name}-${port}-cidr-${index}`, group, port, { cidrIpv4, description: "cgraph:clientCidrs" });
       });
     }
     return group;
@@ -149,7 +146,7 @@ export class Network extends pulumi.ComponentResource {
     who: Pick<vpc.SecurityGroupIngressRuleArgs, "referencedSecurityGroupId" | "cidrIpv4" | "description">,
   ): void {
     new vpc.SecurityGroupIngressRule(
-      name,
+      `${this.#prefix}${name}`,
       { securityGroupId: id, ipProtocol: "tcp", fromPort: port, toPort: port, ...who },
       { parent: this },
     );
@@ -157,7 +154,7 @@ export class Network extends pulumi.ComponentResource {
 
   /** Lets the servers of a group reach each other. */
   letInEachOther(name: string, group: ec2.SecurityGroup, port: number): void {
-    this.#letIn(`${this.#prefix}${name}-${port}-servers`, group, port, {
+    this.#letIn(`${name}-${port}-servers`, group, port, {
       referencedSecurityGroupId: group.id,
       description: "From each other",
     });

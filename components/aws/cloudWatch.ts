@@ -28,11 +28,8 @@ export interface CloudWatchArgs {
 export function cloudWatch(args: CloudWatchArgs, parent: pulumi.Resource): { topicArn: pulumi.Output<string> } {
   const { site, plan, servers } = args;
   const child = { parent };
-  const topic = new sns.Topic(
-    "alarms",
-    { name: awsName(site.stack, "alarms"), kmsMasterKeyId: "alias/aws/sns" },
-    child,
-  );
+  // Without a key: AWS's own for topics is closed to CloudWatch, and an alarm's name is no secret.
+  const topic = new sns.Topic("alarms", { name: awsName(site.stack, "alarms") }, child);
   if (args.email !== undefined) {
     new sns.TopicSubscription("alarms-email", { topic: topic.arn, protocol: "email", endpoint: args.email }, child);
   }

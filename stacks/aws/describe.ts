@@ -1,7 +1,6 @@
 /** A stack's outputs on AWS, from what was made. */
 import * as pulumi from "@pulumi/pulumi";
 import type { AwsSite } from "../../components/aws/AwsSite.ts";
-import { GLOBAL_CLUSTER } from "../../components/docker/shardRoutes.ts";
 import { POSTGRES_PORT } from "../../components/aws/names.ts";
 import type { InstancePlace, RdsServer } from "../../components/aws/rdsInstance.ts";
 import type { RdsRegion, RdsRegions } from "../../components/aws/rdsRegions.ts";
@@ -94,11 +93,10 @@ export const describeAcross = (
   { reads, fenceGroupId }: RdsRegions,
   home: AwsSite,
   place: InstancePlace,
-  sharding: AwsPlan["sharding"],
 ): pulumi.Output<AwsAcrossOutput> =>
   pulumi.all([reads.zoneId, describePlace(home, place, fenceGroupId)]).apply(([zoneId, its]) => ({
     zone: reads.zone,
     zoneId,
-    nearest: at(`${readLabel(sharding ? GLOBAL_CLUSTER : null)}.${reads.zone}`),
+    nearest: at(`${readLabel(null)}.${reads.zone}`),
     home: its,
   }));

@@ -66,7 +66,7 @@ export interface AwsAcrossOutput {
   /** The private zone in which the VPCs of all regions look names up. */
   readonly zone: string;
   readonly zoneId: string;
-  /** The replica nearest to whoever asks; at stage 4 of the global database, which has the router database beside it. */
+  /** The replica nearest to whoever asks, of the first cluster. */
   readonly nearest: Endpoint;
   /** With what the primaries are made. */
   readonly home: AwsPlaceOutput;

@@ -142,7 +142,7 @@ export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): Aws
       })),
     sharding: plan.sharding ? describeShards(plan.sharding, clusters) : null,
     regions: (across?.regions ?? []).map((region, index) => describeRegion(region, plan.regions[index]?.nodes ?? [])),
-    across: across ? describeAcross(across, site, place, plan.sharding) : null,
+    across: across ? describeAcross(across, site, place) : null,
     poolImage: pool?.ownImage ?? null,
     accessHost: plan.accessHost ? accessHostName(stack) : null,
     clientSecurityGroup: site.network.clientGroupId,

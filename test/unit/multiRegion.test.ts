@@ -237,7 +237,9 @@ describe("regions beside home on RDS", () => {
     expect(alarm.inputs).toMatchObject({ alarmActions: ["arn:eu-west-1-alarms"], okActions: ["arn:eu-west-1-alarms"] });
     const topic = found("aws:sns/topic:Topic", "eu-west-1-alarms");
     // AWS's own key for topics is closed to CloudWatch: alarms would reach nobody.
-    expect(topic.inputs["kmsMasterKeyId"]).toBeUndefined();
+    for (const { inputs } of [topic, found("aws:sns/topic:Topic", "alarms")]) {
+      expect(inputs["kmsMasterKeyId"]).toBeUndefined();
+    }
     expect(found("aws:sns/topicSubscription:TopicSubscription", "eu-west-1-alarms-email").inputs).toMatchObject({
       ...{ topic: "arn:eu-west-1-alarms", endpoint: "a@example.com" },
     });
@@ -279,7 +281,7 @@ describe("what a stack with several regions tells", () => {
     expect(known().across).toEqual({
       zone: "unit.cgraph.internal",
       zoneId: "reads-id",
-      nearest: { host: "read-global.unit.cgraph.internal", port: 5432 },
+      nearest: { host: "read.unit.cgraph.internal", port: 5432 },
       home: { subnetGroup: "cgraph-unit", securityGroup: "database-id", fenceGroup: "fence-id", keyArn: "arn:key" },
     });
     // What is at home is as it is without other regions.
@@ -300,21 +302,21 @@ describe("what a stack with several regions tells", () => {
     );
     expect(env["SHARD_1_REPLICA_URL_AP_SOUTHEAST_1"]).toContain("@ap-southeast-1-shard1-pg0.rds:5432,");
     expect(env["DATABASE_GLOBAL_REPLICA_URL_EU_WEST_1"]).toContain("/cgraph_production?");
-    // All shards as one are in the router database, beside the global one: shard 0 alone would be a part of the rows.
-    expect(env["DATABASE_REPLICA_URL_EU_WEST_1"]).toContain(
-      "@eu-west-1-global-pg0.rds:5432,eu-west-1-global-pg1.rds:5432/cgraph_router?",
+    // All shards as one are in the router database, which asks them at home: shard 0 alone would be a part of the rows.
+    expect(env["DATABASE_REPLICA_URL_EU_WEST_1"]).toBe(env["DATABASE_REPLICA_URL"]);
+    expect(env["SHARD_1_NEAREST_REPLICA_URL"]).toContain(
+      "@read-shard1.unit.cgraph.internal:5432/cgraph_production?sslmode=verify-ca&",
     );
-    expect(env["DATABASE_NEAREST_REPLICA_URL"]).toContain(
-      "@read-global.unit.cgraph.internal:5432/cgraph_router?sslmode=verify-ca&",
-    );
-    const one = {
-      ...known(),
-      sharding: null,
-      regions: known().regions?.map((region) => ({ ...region, shards: [] })) ?? [],
-    };
-    expect(environmentAws(one, "/ca.pem")["DATABASE_REPLICA_URL_EU_WEST_1"]).toContain(
+    expect(env["DATABASE_NEAREST_REPLICA_URL"]).toBeUndefined();
+    const regions = known().regions?.map((region) => ({ ...region, shards: [] })) ?? [];
+    const plain = environmentAws({ ...known(), sharding: null, regions }, "/ca.pem");
+    expect(plain["DATABASE_REPLICA_URL_EU_WEST_1"]).toContain(
       "@eu-west-1-pg0.rds:5432,eu-west-1-pg1.rds:5432/cgraph_production?",
     );
+    expect(plain["DATABASE_NEAREST_REPLICA_URL"]).toContain("@read.unit.cgraph.internal:5432/cgraph_production?");
+    const alone = environmentAws({ ...known(), regions: [], across: null }, "/ca.pem");
+    expect(Object.keys(alone).filter((key) => /EU_WEST|US_EAST|NEAREST/.test(key))).toEqual([]);
+    expect(alone["DATABASE_URL"]).toBe(env["DATABASE_URL"]);
   });
 
   it("gives each region what the library asks for: writes home, reads near", () => {
@@ -327,8 +329,5 @@ describe("what a stack with several regions tells", () => {
       expect(env[`SHARD_1_URL_${regionSuffix(region)}`]).toBe(env["SHARD_1_URL"]);
       expect(() => RegionalDatabase.fromEnvironment(region, env)).not.toThrow();
     }
-    const alone = environmentAws({ ...known(), regions: [], across: null }, "/ca.pem");
-    expect(Object.keys(alone).filter((key) => /EU_WEST|US_EAST|NEAREST/.test(key))).toEqual([]);
-    expect(alone["DATABASE_URL"]).toBe(env["DATABASE_URL"]);
   });
 });

@@ -174,6 +174,9 @@ describe("a promotion of a region on AWS", () => {
       ["pg1", "eu-west-1-pg0", "ap-southeast-1-pg0"].map((name) => `cgraph-s-${name}`),
     );
     expect(last.slice(-2)).toEqual(["pulumi refresh", "./cgraph-db up"]);
+    const shards = promotion(values([null, "global", "shard1"]));
+    expect(commandsOf(shards, "back:replicas").at(-1)).toBe("./cgraph-db schema apply");
+    expect(shards.steps.find(({ id }) => id === "clients")?.does).toContain("They route by themselves");
     expect(last.join("\n")).not.toMatch(/delete-db-instance --region us-east-1 --db-instance-identifier cgraph-s-pg0 /);
   });
 
