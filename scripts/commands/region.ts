@@ -1,4 +1,4 @@
-import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
+import { placesOf } from "../../components/docker/regionRoutes.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { confirm } from "../lib/ask.ts";
@@ -15,6 +15,7 @@ import {
   lacking,
   lostBytes,
   passage,
+  regionNames,
   regionStates,
   regionTable,
 } from "../regions/states.ts";
@@ -27,9 +28,8 @@ export interface RegionFlags {
   readonly json?: boolean;
 }
 
-/** The stack's values. Throws a UserError where it has one region. */
-async function regionalValues(stack: string): Promise<StackValues> {
-  const values = await stackValues(await openStack(stack));
+/** A stack in Docker that has several regions. Throws a UserError where it has one. */
+function inRegions(stack: string, values: StackValues): StackValues {
   if (values.regions) return values;
   throw new UserError(
     `stack ${stack} has one region`,
@@ -37,17 +37,11 @@ async function regionalValues(stack: string): Promise<StackValues> {
   );
 }
 
-/** The values of a stack on AWS, where RDS does what is done here in Docker; undefined for one that is not there. */
-async function onAws(stack: string): Promise<AwsStackValues | undefined> {
-  const values = await anyStackValues(await openStack(stack));
-  return values.target === "aws" ? values : undefined;
-}
-
 /** `region list`: where the primary is, how far the others are, and what earlier promotions have lost. */
 export async function listRegions(flags: RegionFlags): Promise<ExitCode> {
-  const there = await onAws(flags.stack);
-  if (there) return (await import("../aws/regions.ts")).listRegionsAws(flags, there);
-  const values = await regionalValues(flags.stack);
+  const found = await anyStackValues(await openStack(flags.stack));
+  if (found.target === "aws") return (await import("../aws/regions.ts")).listRegionsAws(flags, found);
+  const values = inRegions(flags.stack, found);
   const states = await regionStates(values);
   const answering = values.regions?.all.find(({ name }) => states.some((one) => one.name === name && one.state));
   const history = answering ? await askAgent<PastPromotion[]>(answering.agent, "history").catch(() => []) : [];
@@ -80,11 +74,11 @@ export async function listRegions(flags: RegionFlags): Promise<ExitCode> {
 
 /** `region promote`: the primary moves to another region. On AWS it lists what a person calls, and changes nothing. */
 export async function promoteRegion(region: string, flags: RegionFlags): Promise<ExitCode> {
-  const there = await onAws(flags.stack);
-  if (there) return (await import("../aws/regions.ts")).promoteRegionAws(region, flags, there);
+  const found = await anyStackValues(await openStack(flags.stack));
+  if (found.target === "aws") return (await import("../aws/regions.ts")).promoteRegionAws(region, flags, found);
   const lock = lockStack(flags.stack, "region promote");
   try {
-    const values = await regionalValues(flags.stack);
+    const values = inRegions(flags.stack, found);
     regionNamed(values, region);
     const began = performance.now();
     const states = flags.force ? await regionStates(values) : await settledStates(values, region);
@@ -118,17 +112,14 @@ export async function promoteRegion(region: string, flags: RegionFlags): Promise
 
 /** `region cut` and `region heal`, in Docker: ends all connections between a region and the others, or lets them be again. */
 export async function cutRegion(region: string, how: "cut" | "heal", flags: RegionFlags): Promise<void> {
-  const values = await regionalValues(flags.stack);
-  const all = values.regions?.all ?? [];
+  const values = inRegions(flags.stack, await stackValues(await openStack(flags.stack)));
   const own = regionNamed(values, region);
+  const others = placesOf(regionNames(values)).flatMap(({ name }) => (name === region ? [] : [name]));
   const gateways = values.services.filter(({ kind }) => kind === "gateway");
+  // Both ways: the region's own gateway leads to all others, each of theirs to it.
   const done = await Promise.all(
     gateways.flatMap(({ container }) =>
-      container === own.gateway
-        ? values.services
-            .filter(({ kind }) => kind === "witness")
-            .map(({ name }) => passage(container, how, place(name, all[0]?.name)))
-        : [passage(container, how, region)],
+      (container === own.gateway ? others : [region]).map((place) => passage(container, how, place)),
     ),
   );
   if (done.includes(false)) {
@@ -136,7 +127,3 @@ export async function cutRegion(region: string, how: "cut" | "heal", flags: Regi
   }
   print(how === "cut" ? `${region} is cut off from the other regions.` : `${region} reaches the other regions again.`);
 }
-
-/** The place of a witness, by its name in the stack. */
-const place = (witness: string, home: string | undefined): string =>
-  witness === "witness" ? (home ?? "") : witness.replace(/-witness$/, "");

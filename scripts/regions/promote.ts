@@ -1,5 +1,6 @@
 /** `region promote` in Docker: the primary moves to another region. */
 import { ROUTER, ROUTES, primaryHerePort } from "../../components/docker/haproxyFiles.ts";
+import { namedIn, placesOf } from "../../components/docker/regionRoutes.ts";
 import type { RegionOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { superuserSql } from "../lib/cluster.ts";
@@ -17,6 +18,7 @@ import {
   askAgent,
   isHeard,
   lostBytes,
+  regionNames,
   regionStates,
 } from "./states.ts";
 
@@ -117,36 +119,41 @@ export function planPromotion(
 }
 
 /** A region of the stack. Throws a UserError for one that is none. */
-export function regionNamed({ regions }: StackValues, region: string): RegionOutput {
-  const all = regions?.all ?? [];
-  const found = all.find(({ name }) => name === region);
+export function regionNamed(values: StackValues, region: string): RegionOutput {
+  const found = values.regions?.all.find(({ name }) => name === region);
   if (found) return found;
-  throw new UserError(`there is no region ${region}`, `use one of ${all.map(({ name }) => name).join(", ")}`);
+  throw new UserError(`there is no region ${region}`, `use one of ${regionNames(values).join(", ")}`);
 }
 
 const received = ({ state }: RegionState): number =>
   (state?.clusters ?? []).reduce((sum, cluster) => sum + (cluster.received ?? 0), 0);
 
-/** Bytes of WAL: what the leaders of a region's clusters have written, or replayed. */
-async function positions(values: StackValues, region: string, sql: string): Promise<bigint[]> {
+/** Containers of the servers that lead a region's clusters. */
+async function leadersOf(values: StackValues, region: string): Promise<string[]> {
   const state = (await regionStates(values)).find(({ name }) => name === region)?.state;
-  return Promise.all(
-    (state?.clusters ?? []).map(async ({ leader }) => {
-      const container = allNodes(values).find(({ name }) => name === leader)?.container ?? "";
-      return BigInt(await superuserSql(container, `SELECT (${sql} - '0/0')::bigint`));
-    }),
+  return (state?.clusters ?? []).map(
+    ({ leader }) => allNodes(values).find(({ name }) => name === leader)?.container ?? "",
   );
 }
 
-/** Waits until the region has everything that the primary has written. Throws a UserError, refused, where it does not come. */
-async function caughtUp(values: StackValues, from: string, to: string): Promise<void> {
-  const written = await positions(values, from, "pg_current_wal_lsn()");
+/** Bytes of WAL that these servers have written, or replayed. */
+const positions = (leaders: readonly string[], sql: string): Promise<bigint[]> =>
+  Promise.all(
+    leaders.map(async (container) => BigInt(await superuserSql(container, `SELECT (${sql} - '0/0')::bigint`))),
+  );
+
+/** Waits until the one side has everything that the other has written. Throws a UserError, refused, where it does not come. */
+async function caughtUp(from: readonly string[], to: readonly string[], region: string): Promise<void> {
+  const written = await positions(from, "pg_current_wal_lsn()");
   const until = Date.now() + CATCH_UP_MS;
   for (;;) {
-    const replayed = await positions(values, to, "pg_last_wal_replay_lsn()");
+    const replayed = await positions(to, "pg_last_wal_replay_lsn()");
     if (written.every((position, index) => (replayed[index] ?? 0n) >= position)) return;
     if (Date.now() > until) {
-      throw refused(`${to} does not catch up: nothing was changed`, "see ./cgraph-db region list for what it lacks");
+      throw refused(
+        `${region} does not catch up: nothing was changed`,
+        "see ./cgraph-db region list for what it lacks",
+      );
     }
     await sleep(100);
   }
@@ -154,7 +161,8 @@ async function caughtUp(values: StackValues, from: string, to: string): Promise<
 
 /** Whether a region's router leads writes to its own servers. */
 async function leadsHere(values: StackValues, region: RegionOutput): Promise<boolean> {
-  const name = values.regions?.all[0]?.name === region.name ? ROUTER : `${region.name}-${ROUTER}`;
+  const place = placesOf(regionNames(values)).find(({ name }) => name === region.name);
+  const name = place && namedIn(place)(ROUTER);
   const router = values.services.find((service) => service.name === name)?.container ?? "";
   const curl = ["curl", "--silent", "--fail", "--output", "/dev/null", "--max-time", "2"];
   const urls = [`http://127.0.0.1:${primaryHerePort(0)}/primary`, `http://127.0.0.1:${ROUTES.health}/healthy`];
@@ -168,12 +176,16 @@ export async function promote(values: StackValues, plan: PromotionPlan): Promise
   const began = performance.now();
   const pools = planned ? new PoolPause(values) : undefined;
   const { epoch } = await step(`the primary moves to ${target.name}`, async (progress) => {
+    // Looked for before anybody waits.
+    const [old, next] = planned
+      ? await Promise.all([leadersOf(values, from.region), leadersOf(values, target.name)])
+      : [[], []];
     if (pools) {
       progress.detail("clients of the pools wait");
       await pools.begin();
     }
     try {
-      if (planned) await caughtUp(values, from.region, target.name);
+      if (planned) await caughtUp(old, next, target.name);
       const record = await askAgent<PrimaryRecord>(
         target.agent,
         "promote",

@@ -65,6 +65,9 @@ export async function askAgent<T>(agent: string, ...question: readonly string[])
   return JSON.parse(await docker(["exec", "--user", "postgres", agent, AGENT, ...question])) as T;
 }
 
+/** The stack's regions, home first. */
+export const regionNames = ({ regions }: StackValues): string[] => (regions?.all ?? []).map(({ name }) => name);
+
 export async function regionStates({ regions }: StackValues): Promise<RegionState[]> {
   return Promise.all(
     (regions?.all ?? []).map(async ({ name, agent }) => ({
