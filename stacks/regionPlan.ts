@@ -15,25 +15,28 @@ export interface RegionPlan {
 /** Ports between two regions. */
 const STEP = 10;
 
+/** The ports of the region beside home with this place in the list, the first having `first`. */
+export const regionPorts = (first: number, index: number): RegionPlan["ports"] => {
+  const write = first + STEP * index;
+  return { write, read: write + 1, pool: write + 2, shards: 0 };
+};
+
 /** What each region beside home has, given home's clusters; every server may be primary one day and is as home's are. */
 export const planRegions = (
   { others, replicas }: RegionsConfig,
   clusters: readonly DatabaseCluster[],
   ports: Ports,
 ): RegionPlan[] =>
-  others.map((name, index) => {
-    const from = ports.regions + STEP * index;
-    return {
-      name,
-      clusters: clusters.map((cluster, place) => ({
-        name: cluster.name,
-        nodes: Array.from({ length: replicas }, (_, number): PostgresNode => {
-          const [model] = cluster.nodes;
-          if (!model) throw new Error(`cluster ${cluster.name} has no server`);
-          const prefix = place === 0 ? "" : `${cluster.name}-`;
-          return { ...model, name: `${name}-${prefix}pg${number}`, role: "replica" };
-        }),
-      })),
-      ports: { write: from, read: from + 1, pool: from + 2, shards: 0 },
-    };
-  });
+  others.map((name, index) => ({
+    name,
+    clusters: clusters.map((cluster, place) => ({
+      name: cluster.name,
+      nodes: Array.from({ length: replicas }, (_, number): PostgresNode => {
+        const [model] = cluster.nodes;
+        if (!model) throw new Error(`cluster ${cluster.name} has no server`);
+        const prefix = place === 0 ? "" : `${cluster.name}-`;
+        return { ...model, name: `${name}-${prefix}pg${number}`, role: "replica" };
+      }),
+    })),
+    ports: regionPorts(ports.regions, index),
+  }));

@@ -1,12 +1,12 @@
 /** The regions of a stack in Docker beside home, composed of what home is made of. */
+import * as pulumi from "@pulumi/pulumi";
 import type { BackupsArgs } from "../components/Backups.ts";
 import type { ClusterArgs } from "../components/docker/cluster.ts";
 import type { RoutedRegions } from "../components/docker/haproxyFiles.ts";
 import { buildImage } from "../components/docker/images.ts";
 import { dockerName } from "../components/docker/names.ts";
 import type { ContainerRegionsArgs, MadeRegions } from "../components/docker/regionContainers.ts";
-import { type Place, placesOf, routedRegions } from "../components/docker/regionRoutes.ts";
-import { FIRST_CLUSTER } from "../components/docker/shardRoutes.ts";
+import { AGENT, GATEWAY, WITNESS, namedIn, placesOf, routedRegions } from "../components/docker/regionRoutes.ts";
 import { MultiRegion } from "../components/MultiRegion.ts";
 import type { StackConfig } from "./config.ts";
 import type { Foundation } from "./foundation.ts";
@@ -18,9 +18,8 @@ import {
   describeNode,
   describeService,
 } from "./outputs.ts";
-import * as pulumi from "@pulumi/pulumi";
 import { roundTripMs } from "./regionDelays.ts";
-import type { Topology } from "./topology.ts";
+import { type Topology, clustersOf } from "./topology.ts";
 
 /** What home's parts need to know of other regions; where there are none, what they always were. */
 export interface HomeRegional {
@@ -32,12 +31,6 @@ export interface HomeRegional {
   readonly services: readonly pulumi.Output<ServiceOutput>[];
   readonly output: pulumi.Output<RegionsOutput> | null;
 }
-
-/** Of home's clusters, in the router's order. */
-const homeClusters = ({ nodes, sharding }: Topology): ContainerRegionsArgs["homeClusters"] => [
-  { name: sharding ? FIRST_CLUSTER : "", nodes: nodes.map(({ name }) => name) },
-  ...(sharding?.others ?? []).map((cluster) => ({ name: cluster.name, nodes: cluster.nodes.map(({ name }) => name) })),
-];
 
 const ALONE: HomeRegional = {
   clusters: undefined,
@@ -64,7 +57,7 @@ export function regionsOf(
   const places = topology.regions.length === 0 ? [] : placesOf(config.regions.all);
   const [home] = places;
   if (!home || !topology.pool) return ALONE;
-  const clusters = homeClusters(topology);
+  const clusters = clustersOf(topology).map(({ name, nodes }) => ({ name, nodes: nodes.map((node) => node.name) }));
   const { postgresVersion, dataGenerations, dataVolumeOptions, etcdMembers, synchronous } = config;
   const gatewayImage = buildImage(
     "wan",
@@ -91,13 +84,15 @@ export function regionsOf(
 }
 
 function services({ regions, places }: MadeRegions): pulumi.Output<ServiceOutput>[] {
-  const named = ({ name, number }: Place, service: string): string => (number === 0 ? service : `${name}-${service}`);
   return [
-    ...places.flatMap(({ place, witness, gateway, agent }) => [
-      describeService("witness", named(place, "witness"), witness),
-      describeService("gateway", named(place, "wan"), gateway),
-      ...(agent ? [describeService("region-agent", named(place, "region-agent"), agent)] : []),
-    ]),
+    ...places.flatMap(({ place, witness, gateway, agent }) => {
+      const named = namedIn(place);
+      return [
+        describeService("witness", named(WITNESS), witness),
+        describeService("gateway", named(GATEWAY), gateway),
+        ...(agent ? [describeService("region-agent", named(AGENT), agent)] : []),
+      ];
+    }),
     ...regions.flatMap(({ name, etcd, router, pool }) => [
       ...etcd.map((container, index) => describeService("etcd", `${name}-etcd${index}`, container)),
       describeService("haproxy", `${name}-haproxy`, router.containerName),

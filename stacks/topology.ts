@@ -73,6 +73,12 @@ export interface Topology {
   readonly notes: readonly string[];
 }
 
+/** Home's clusters, in the router's order; the only one has an empty name. */
+export const clustersOf = ({ nodes, sharding }: Pick<Topology, "nodes" | "sharding">): DatabaseCluster[] => [
+  { name: sharding ? FIRST_CLUSTER : "", nodes },
+  ...(sharding?.others ?? []),
+];
+
 /** Share of a Docker host's memory that all servers together may take. */
 const HOST_MEMORY_SHARE = 0.75;
 /** What all servers together may take of a Docker host's disk, which Docker neither limits nor tells. */
@@ -225,13 +231,12 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
   const nodes = servers("", settings);
   const sharding =
     config.stage === 4 ? { shards, buckets, others: others(), routerPoolSize: ROUTER_POOL_SIZE } : undefined;
-  const home = [{ name: sharding ? FIRST_CLUSTER : "", nodes }, ...(sharding?.others ?? [])];
   return {
     stage: config.stage,
     target: config.target,
     nodes,
     sharding,
-    regions: planRegions(regions, home, config.ports),
+    regions: planRegions(regions, clustersOf({ nodes, sharding }), config.ports),
     pool,
     cache: figures.cache.value ? { memoryMiB: cacheMemory, dataMiB: Math.floor(cacheMemory * 0.75) } : undefined,
     notes,

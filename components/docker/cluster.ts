@@ -1,11 +1,10 @@
-import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { PostgresMajor } from "../../tuning/hardware.ts";
 import type { Settings } from "../../tuning/setting.ts";
 import type { Credentials } from "../Credentials.ts";
 import { oneShot } from "./ConfigFiles.ts";
-import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
 import type { Site } from "./DockerSite.ts";
+import { etcdContainer } from "./etcdContainer.ts";
 import { dockerName } from "./names.ts";
 import { type StandbyUpstream, type Synchronous, clusterConfig, configKey, patroniYaml } from "./patroniFiles.ts";
 
@@ -50,7 +49,11 @@ export class Cluster extends pulumi.ComponentResource {
     this.routerNames = args.routerNames;
     this.#config = clusterConfig({ ...args, upstream: args.regional?.upstream });
     const members = etcdNames(args.etcdMembers);
-    const containers = args.beside ? [] : members.map((member) => this.#etcd(member, members));
+    const token = dockerName(args.site.stack);
+    // Who led last, and how far the WAL was, keeps a stale replica from taking over: it lives as long as the data.
+    const etcd = (member: string) =>
+      etcdContainer({ site: args.site, service: member, member, members, token, memoryMiB: 512 }, this);
+    const containers = args.beside ? [] : members.map(etcd);
     this.etcdContainerNames = containers.map((container) => container.name);
     oneShot(
       `${name}-config`,
@@ -71,44 +74,6 @@ export class Cluster extends pulumi.ComponentResource {
       { parent: this, dependsOn: args.beside ? [args.beside] : containers },
     );
     this.registerOutputs({ scope: this.scope });
-  }
-
-  #etcd(member: string, members: readonly string[]): docker.Container {
-    const { site } = this.#args;
-    const name = site.named(member);
-    const hostname = dockerName(site.stack, name);
-    // Who led last, and how far the WAL was, keeps a stale replica from taking over: it lives as long as the data.
-    const volume = new docker.Volume(
-      `${name}-data`,
-      { name: dockerName(site.stack, name, "data"), labels: site.labels },
-      { parent: this, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
-    );
-    return new docker.Container(
-      name,
-      {
-        ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
-        ...onNetwork(site, member),
-        name: hostname,
-        hostname,
-        image: site.servicesImage.id,
-        command: ["etcd"],
-        envs: [
-          "CGRAPH_SERVICE=etcd",
-          `CGRAPH_TLS_NAMES=${member},localhost,127.0.0.1,${hostname}`,
-          "CGRAPH_TLS_OWNER=etcd",
-          `CGRAPH_ETCD_NAME=${member}`,
-          `CGRAPH_ETCD_MEMBERS=${members.join(" ")}`,
-          `CGRAPH_ETCD_TOKEN=${dockerName(site.stack)}`,
-        ],
-        volumes: [
-          { volumeName: volume.name, containerPath: "/var/lib/etcd" },
-          { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
-        ],
-        ...HEALTH,
-        destroyGraceSeconds: 30,
-      },
-      { parent: this, deleteBeforeReplace: true },
-    );
   }
 
   /** patroni.yml of one of the cluster's servers; secret. */

@@ -3,6 +3,7 @@ import { dockerName } from "../../components/docker/names.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { GUIDE } from "../../stacks/guide.ts";
+import { regionPorts } from "../../stacks/regionPlan.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { allowReplacing } from "../lib/allow.ts";
 import { settle } from "../lib/cluster.ts";
@@ -54,7 +55,10 @@ async function checkPort(config: StackConfig, stack: string): Promise<void> {
   const { write, read, pool, cache, shards, regions } = config.ports;
   // Two for each cluster beside the first: the global database's and the other shards'.
   const clusters = config.stage === 4 ? Array.from({ length: 2 * config.sharding.shards }, (_, i) => shards + i) : [];
-  const far = config.regions.others.flatMap((_, index) => [0, 1, 2].map((way) => regions + 10 * index + way));
+  const far = config.regions.others.flatMap((_, index) => {
+    const its = regionPorts(regions, index);
+    return [its.write, its.read, its.pool];
+  });
   for (const port of config.stage === 1
     ? [write]
     : [write, read, pool, ...clusters, ...far, ...(GUIDE[config.stage].cache.value ? [cache] : [])]) {

@@ -5,17 +5,15 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type Step, note } from "../lib/progress.ts";
 import { pipe, run } from "../lib/run.ts";
 import { ensurePackages } from "./engine.ts";
+import { isHere } from "./pullImage.ts";
 
 /** The image that ours are built on, and what stands in for it where it cannot be pulled. */
 export const OFFICIAL_BASE = "debian:trixie-slim";
 export const LOCAL_BASE = "cgraph-debian:trixie";
 
-const present = async (image: string): Promise<boolean> =>
-  (await run("docker", ["image", "inspect", "--format", "ok", image])).code === 0;
-
 /** The base image that is there: the official one first. */
 export async function findBaseImage(): Promise<string | undefined> {
-  for (const image of [OFFICIAL_BASE, LOCAL_BASE]) if (await present(image)) return image;
+  for (const image of [OFFICIAL_BASE, LOCAL_BASE]) if (await isHere(image)) return image;
   return undefined;
 }
 

@@ -37,7 +37,9 @@ export async function freePort(): Promise<number> {
     if (
       (
         await Promise.all(
-          [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 947, 1000, 3658, 3661, 3672].map((offset) => isFree(port + offset)),
+          [0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 947, 1000, 2000, 2001, 2002, 2010, 2011, 2012, 3658, 3661, 3672].map(
+            (offset) => isFree(port + offset),
+          ),
         )
       ).every(Boolean)
     )
