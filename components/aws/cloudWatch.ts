@@ -1,5 +1,4 @@
 import * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
-import * as sns from "@pulumi/aws/sns/index.js";
 import type * as pulumi from "@pulumi/pulumi";
 import { SEVERITIES } from "../../monitoring/alerts/alert.ts";
 import { OWN_NAMESPACE, SLOW_BY_SEVERITY, slowMetric, watchesOf } from "../../stacks/aws/alarms.ts";
@@ -7,6 +6,7 @@ import type { AwsPlan } from "../../stacks/aws/plan.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import { dashboardBody } from "./dashboard.ts";
 import { databaseCheck } from "./databaseCheck.ts";
+import { alarmTopic } from "./alarmTopic.ts";
 import { metricAlarm } from "./metricAlarm.ts";
 import { awsName } from "./names.ts";
 import type { RdsServer } from "./rdsInstance.ts";
@@ -28,11 +28,7 @@ export interface CloudWatchArgs {
 export function cloudWatch(args: CloudWatchArgs, parent: pulumi.Resource): { topicArn: pulumi.Output<string> } {
   const { site, plan, servers } = args;
   const child = { parent };
-  // Without a key: AWS's own for topics is closed to CloudWatch, and an alarm's name is no secret.
-  const topic = new sns.Topic("alarms", { name: awsName(site.stack, "alarms") }, child);
-  if (args.email !== undefined) {
-    new sns.TopicSubscription("alarms-email", { topic: topic.arn, protocol: "email", endpoint: args.email }, child);
-  }
+  const topic = alarmTopic("", site, args.email, child);
   databaseCheck(site, servers, parent);
   for (const server of servers) {
     for (const severity of SEVERITIES) {

@@ -1,10 +1,10 @@
 import type * as cloudwatch from "@pulumi/aws/cloudwatch/index.js";
-import * as sns from "@pulumi/aws/sns/index.js";
 import type * as pulumi from "@pulumi/pulumi";
 import { SEVERITIES } from "../../monitoring/alerts/alert.ts";
 import type { Watch } from "../../stacks/aws/alarms.ts";
 import type { AwsPlan, AwsRegion } from "../../stacks/aws/plan.ts";
 import { homeReadWatches, readWatchName, regionWatches } from "../../stacks/aws/regionAlarms.ts";
+import { alarmTopic } from "./alarmTopic.ts";
 import { metricAlarm } from "./metricAlarm.ts";
 import { awsName } from "./names.ts";
 import { type NearestReads, type Reader, type RegionReaders, nearestReads } from "./nearestReads.ts";
@@ -30,15 +30,7 @@ function watchRegion(
 ): { readonly watches: readonly Watch[]; readonly alarms: Alarms } {
   const { stack } = site;
   const opts = { parent, provider: site.provider };
-  // Without a key: AWS's own for topics is closed to CloudWatch, and an alarm's name is no secret.
-  const topic = new sns.Topic(`${planned.name}-alarms`, { name: awsName(stack, "alarms") }, opts);
-  if (email !== undefined) {
-    new sns.TopicSubscription(
-      `${planned.name}-alarms-email`,
-      { topic: topic.arn, protocol: "email", endpoint: email },
-      opts,
-    );
-  }
+  const topic = alarmTopic(`${planned.name}-`, site, email, opts);
   const watches = regionWatches(planned, (server) => awsName(stack, server));
   const alarms = new Map(
     watches.flatMap((watch) =>
