@@ -6,13 +6,18 @@ import { type Clients, type Effect, isDestroyed, plain } from "./effect.ts";
 const writesConfig = (name: string): boolean => /(-writer|^cluster-config)$/.test(name);
 
 /** What clients notice when a container stops, by its name. */
+// What belongs to another cluster or region begins with its name.
 const ROLES: readonly (readonly [RegExp, Clients, string])[] = [
   // Names do not say who leads.
-  [/^pg\d+$/, "writes pause", "if it has the writes, they wait until it is back, or another server has taken over"],
-  [/^(haproxy|pgbouncer\d+)$/, "reconnect", ""],
+  [
+    /^(.+-)?pg\d+$/,
+    "writes pause",
+    "if it has the writes, they wait until it is back, or another server has taken over",
+  ],
+  [/^(.+-)?(haproxy|pgbouncer\d+)$/, "reconnect", ""],
   [/^redis$/, "reconnect", "the cache's clients only; it begins empty"],
   // Without etcd the primary goes on for as long as it reaches its replicas (Patroni's failsafe mode).
-  [/^(etcd\d+|backup|cache-sync)$/, "nothing", ""],
+  [/^(.+-)?(etcd\d+|backup|cache-sync)$/, "nothing", ""],
 ];
 
 /** Arguments that the Docker provider changes while the container runs, or only remembers; all others make it anew. */

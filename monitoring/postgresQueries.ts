@@ -1,5 +1,6 @@
 /** What postgres_exporter asks of each server beside its own questions, as its query file. JSON is YAML too. */
 import type { PostgresMajor } from "../tuning/hardware.ts";
+import { SERVER } from "./serverNames.ts";
 
 type Usage = "LABEL" | "GAUGE" | "COUNTER";
 
@@ -70,7 +71,7 @@ export const queries = (version: PostgresMajor): Readonly<Record<string, Query>>
     sql: `SELECT application_name AS replica, (state = 'streaming')::int AS streaming,
       CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) END AS lag_bytes,
       coalesce(extract(epoch FROM replay_lag), 0) AS lag_seconds
-      FROM pg_stat_replication WHERE application_name ~ '^pg[0-9]+$'`,
+      FROM pg_stat_replication WHERE application_name ~ '^${SERVER}$'`,
     columns: {
       replica: ["LABEL", "The replica"],
       streaming: ["GAUGE", "1 where it streams"],

@@ -43,7 +43,7 @@ const ALONE: HomeRegional = {
 
 export type RegionsNeeds = Pick<
   ContainerRegionsArgs,
-  "front" | "more" | "maxConnections" | "maxReadLagBytes" | "databasesOf" | "routerNames"
+  "front" | "more" | "authDatabase" | "maxConnections" | "maxReadLagBytes" | "databasesOf" | "routerNames"
 >;
 
 /** Makes the regions beside home, if the stack has some. */

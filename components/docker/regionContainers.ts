@@ -3,7 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { RegionPlan } from "../../stacks/regionPlan.ts";
 import type { PoolPlan } from "../../stacks/topology.ts";
 import { PgBouncerPool } from "../PgBouncerPool.ts";
-import { READ_DATABASE } from "../roles.ts";
+import { DATABASE } from "../roles.ts";
 import { ReadReplicaSet } from "../ReadReplicaSet.ts";
 import { Router, type RouterArgs } from "../Router.ts";
 import { Cluster, type ClusterArgs } from "./cluster.ts";
@@ -25,7 +25,7 @@ export interface ContainerRegionsArgs
   extends
     Omit<PostgresContainerArgs, "site" | "node" | "place">,
     Pick<ClusterArgs, "etcdMembers" | "synchronous" | "routerNames">,
-    Pick<PgbouncerContainersArgs, "front" | "more">,
+    Pick<PgbouncerContainersArgs, "front" | "more" | "authDatabase">,
     Pick<RouterArgs, "maxReadLagBytes" | "maxConnections"> {
   /** Home's. */
   readonly site: DockerSite;
@@ -180,7 +180,12 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
   const pool = new PgBouncerPool(
     `${name}-pool`,
     {
-      ...{ site, credentials, pool: { ...args.pool, instances: 1 }, authDatabase: READ_DATABASE },
+      ...{
+        site,
+        credentials,
+        pool: { ...args.pool, instances: 1 },
+        authDatabase: readPool(args.authDatabase ?? DATABASE),
+      },
       ...(front && { front }),
       ...(more && { more }),
     },

@@ -83,9 +83,19 @@ export function routerPools(clusters: ReadonlyMap<string, ClusterUpstreams>, siz
   return [own(DATABASE, global.write, GLOBAL_DATABASE), own(READ_DATABASE, global.read, `${GLOBAL_DATABASE}_ro`)];
 }
 
-/** The pools of a stack in Docker beside its two, and where these lead. */
-export function shardedPools(plan: ShardingPlan, leadsToRouter: boolean): { more: MorePool[]; front?: MorePool[] } {
+/** What a sharded stack's poolers have beside the usual. */
+export interface ShardedPools {
+  readonly more: readonly MorePool[];
+  /** Where the application's names lead, where that is to the router database. */
+  readonly front?: readonly MorePool[];
+  /** The pool through which logins to none of these are looked up, such as monitoring's; default the application's. */
+  readonly authDatabase?: string;
+}
+
+/** The pools of a stack in Docker beside its two, and where these lead. Nobody's password is looked up in the router database. */
+export function shardedPools(plan: ShardingPlan, leadsToRouter: boolean): ShardedPools {
   const clusters = routedUpstreams(plan);
   const more = shardPools(clusters, true);
-  return leadsToRouter ? { more, front: routerPools(clusters, plan.routerPoolSize, true) } : { more };
+  if (!leadsToRouter) return { more };
+  return { more, front: routerPools(clusters, plan.routerPoolSize, true), authDatabase: GLOBAL_DATABASE };
 }

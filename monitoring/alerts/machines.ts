@@ -1,5 +1,6 @@
 /** Alerts about disks, machines, backups, and monitoring itself. */
 import { guideThresholds } from "../../stacks/guide.ts";
+import { SERVER } from "../serverNames.ts";
 import { type Alert, SOON } from "./alert.ts";
 
 const AVAILABLE = 'node_filesystem_avail_bytes{volume!=""}';
@@ -19,9 +20,8 @@ export const ioWait = (window: string): string =>
   `100 * avg by (host) (rate(node_cpu_seconds_total{mode="iowait"}[${window}]))`;
 /** Of what each server may use. */
 export const serverCpu = (window: string): string =>
-  `100 * rate(cgraph_container_cpu_seconds_total{container=~"pg[0-9]+"}[${window}]) / on (container) cgraph_container_cpus`;
-export const SERVER_MEMORY =
-  '100 * cgraph_container_memory_bytes{container=~"pg[0-9]+"} / cgraph_container_memory_limit_bytes';
+  `100 * rate(cgraph_container_cpu_seconds_total{container=~"${SERVER}"}[${window}]) / on (container) cgraph_container_cpus`;
+export const SERVER_MEMORY = `100 * cgraph_container_memory_bytes{container=~"${SERVER}"} / cgraph_container_memory_limit_bytes`;
 export const MEMORY_FREE = "100 * node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes";
 
 export const MACHINE_ALERTS: readonly Alert[] = [

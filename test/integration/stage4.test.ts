@@ -7,7 +7,7 @@ import { bucketOf } from "../../sharding/placement.ts";
 import { ShardRouter } from "../../sharding/ShardRouter.ts";
 import { uuidv7 } from "../../sharding/uuid.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
-import { asOwner } from "../support/chat.ts";
+import { asOwner, currentValues } from "../support/chat.ts";
 import { ask as askUrl, withUrl } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { FULL, LONG } from "../support/longDrills.ts";
@@ -300,6 +300,29 @@ describe("stage 4", () => {
       expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(words)]);
     }
   });
+
+  it("is watched, every cluster's servers, replicas and pools", async () => {
+    await setConfig(stack, { monitoring: "true", grafana: "false" });
+    await cgraphOk("up", "--stack", stack, "--no-install");
+    const { prometheus } = (await currentValues(stack)).endpoints;
+    const figures = async (query: string, label: string): Promise<string[]> => {
+      const url = `http://localhost:${prometheus?.port}/api/v1/query?query=${encodeURIComponent(query)}`;
+      const { data } = (await (await fetch(url)).json()) as {
+        data: { result: { metric: Record<string, string> }[] };
+      };
+      return data.result.map(({ metric }) => metric[label] ?? "").sort();
+    };
+    const clusters = ["", "global-", "shard1-"];
+    const servers = clusters.flatMap((cluster) => [`${cluster}pg0`, `${cluster}pg1`]).sort();
+    await eventually("figures of everything", async () => (await figures("up == 0", "instance")).length === 0, 120_000);
+    await eventually("all servers", async () => (await figures("pg_up == 1", "server")).join() === servers.join());
+    expect(await figures("cgraph_replication_streaming == 1", "replica")).toHaveLength(clusters.length);
+    expect(await figures("pgbouncer_up == 1", "pooler")).toEqual(["pgbouncer0", "pgbouncer1"]);
+    expect(await figures("cgraph_container_memory_bytes", "container")).toEqual(expect.arrayContaining(servers));
+    // Pending for as long as nothing had been asked yet.
+    const lacking = 'ALERTS{alertname=~"NoPrimary|ReplicaMissing|ServerDown"}';
+    await eventually("no server to be missed", async () => (await figures(lacking, "alertname")).length === 0);
+  }, 300_000);
 
   // Buckets have moved in Docker above already, and by twos and fours in reshard.test.ts.
   it.runIf(FULL)(

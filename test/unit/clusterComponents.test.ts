@@ -227,6 +227,8 @@ describe("stage 4 in Docker", () => {
     expect(ini).toContain(
       "cgraph_production_ro = host=haproxy port=5441 dbname=cgraph_router auth_dbname=cgraph_global_ro pool_size=10",
     );
+    // Monitoring logs in to none of these: it is not looked up in the router database, where nobody may look.
+    expect(ini).toContain("\nauth_dbname = cgraph_global\n");
     expect(haproxy).toMatch(/frontend write-shard1\n {2}bind :5442\n {2}default_backend primary-shard1\n/);
     expect(haproxy).toMatch(/backend primary-shard1\n[^]*?server shard1-pg0 shard1-pg0:5432/);
     const published = (name: string): number[][] =>

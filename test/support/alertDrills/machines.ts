@@ -1,5 +1,6 @@
 /** Drills of the alerts about disks, processors and memory. What they take they take of pg2, or in containers of their own. */
 import { MEMORY_FREE, SERVER_MEMORY } from "../../../monitoring/alerts/machines.ts";
+import { SERVER } from "../../../monitoring/serverNames.ts";
 import { docker } from "../../../scripts/lib/docker.ts";
 import { run } from "../../../scripts/lib/run.ts";
 import { cgraphOk, setConfig } from "../cli.ts";
@@ -67,7 +68,7 @@ function serverMemory(on: Drilled): Drill {
   const container = "pg2";
   const hold = (percent: number) => async () => {
     const limit = await ask(on, `cgraph_container_memory_limit_bytes{container="${container}"}`);
-    const used = await ask(on, SERVER_MEMORY.replace('=~"pg[0-9]+"', `="${container}"`));
+    const used = await ask(on, SERVER_MEMORY.replace(`=~"${SERVER}"`, `="${container}"`));
     const bytes = Math.round(((percent - used) / 100) * limit);
     if ((await ask(on, "node_memory_MemAvailable_bytes")) < bytes + 1024 * MiB)
       throw new Error(`this machine has no ${Math.round(bytes / MiB)} MiB to spare for the drill`);
