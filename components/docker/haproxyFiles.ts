@@ -71,7 +71,9 @@ defaults
   mode tcp
   log global
   timeout connect 2s
-  timeout check 2s
+  # What fails three times costs a primary its clients' connections: a busy machine's Patroni may take seconds to answer. One
+  # that is down refuses at once, and one that is silent keeps its lease for 20 seconds.
+  timeout check 5s
   # PostgreSQL ends what it finds too long; an idle connection is a pool's, and may stay.
   timeout client 24h
   timeout server 24h
@@ -112,7 +114,7 @@ frontend health
   monitor-uri /healthy
 `;
 
-const CHECKS = "inter 1s fastinter 250ms downinter 250ms fall 2 rise 1";
+const CHECKS = "inter 1s fastinter 250ms downinter 250ms fall 3 rise 1";
 const RESOLVED = "resolvers docker init-addr last,libc,none";
 
 interface Backend {
