@@ -2,20 +2,14 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AwsNode } from "../stacks/aws/plan.ts";
 import type { DatabaseCluster } from "../stacks/topology.ts";
 import type { RdsPrimaryArgs, RdsServer } from "./aws/rdsInstance.ts";
-import { Backups, type BackupsArgs } from "./Backups.ts";
-import { BackupRepository, type BackupRepositoryArgs } from "./BackupRepository.ts";
-import { Cluster, type ClusterArgs } from "./docker/cluster.ts";
+import type { BackupsArgs } from "./Backups.ts";
+import type { Cluster, ClusterArgs } from "./docker/cluster.ts";
+import { type ClusterServers, type CommonClusterArgs, clusterServers } from "./docker/clusterServers.ts";
 import { clusterScope } from "./docker/shardRoutes.ts";
-import type { PostgresContainerArgs, PostgresServer } from "./docker/postgresContainer.ts";
 import { PrimaryDb } from "./PrimaryDb.ts";
 import { ReadReplicaSet } from "./ReadReplicaSet.ts";
 
-export interface ContainerShardSetArgs
-  extends
-    Omit<PostgresContainerArgs, "node" | "place" | "repository">,
-    Pick<BackupRepositoryArgs, "retentionDays" | "volumeOptions" | "s3">,
-    Pick<BackupsArgs, "intervalHours" | "fullDays">,
-    Pick<ClusterArgs, "etcdMembers" | "synchronous" | "routerNames" | "regional"> {
+export interface ContainerShardSetArgs extends CommonClusterArgs {
   /** The first cluster, shard 0: the others share its etcd. */
   readonly first: Cluster;
   /** All others: the global database's and the other shards'. */
@@ -41,12 +35,7 @@ export interface RdsShardCluster {
   readonly servers: readonly RdsServer[];
 }
 
-/** One of the clusters: its servers, the primary-to-be first, and what backs it up. */
-export interface ShardCluster {
-  readonly name: string;
-  readonly servers: readonly PostgresServer[];
-  readonly backups: Backups;
-}
+export type ShardCluster = Omit<ClusterServers, "cluster">;
 
 /**
  * The clusters of a sharded stack beside its first: each a primary with replicas, under Patroni with a repository of
@@ -82,45 +71,12 @@ export class ShardSet<Args extends ShardSetArgs> extends pulumi.ComponentResourc
   }
 
   #inContainers({ name, nodes }: DatabaseCluster, args: ContainerShardSetArgs): ShardCluster {
-    const [first, ...others] = nodes;
-    if (!first) throw new Error(`cluster ${name} has no server`);
-    const { site, credentials, postgresVersion, dataGenerations, dataVolumeOptions } = args;
-    const { retentionDays, volumeOptions, s3, intervalHours, fullDays } = args;
-    const child = { parent: this };
-    const prefix = `${name}-`;
-    const repository = new BackupRepository(
-      `${prefix}backup-repository`,
-      { site, credentials, postgresVersion, retentionDays, volumeOptions, s3, prefix },
-      child,
+    const scope = clusterScope(args.site.stack, name, args.dataGenerations.at(-1));
+    const { first: beside, slotsOf, databasesOf, farOf } = args;
+    return clusterServers(
+      { ...{ name, nodes, scope, beside }, slots: slotsOf(name), databases: databasesOf(name), far: farOf(name) },
+      args,
+      this,
     );
-    const cluster = new Cluster(
-      `${prefix}cluster`,
-      {
-        site,
-        credentials,
-        postgresVersion,
-        scope: clusterScope(site.stack, name, dataGenerations.at(-1)),
-        etcdMembers: args.etcdMembers,
-        firstNode: first.name,
-        settings: first.settings,
-        synchronous: args.synchronous,
-        slots: args.slotsOf(name),
-        routerNames: args.routerNames,
-        regional: args.regional,
-        databases: args.databasesOf(name),
-        beside: args.first,
-      },
-      child,
-    );
-    const common = { site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions };
-    const primary = new PrimaryDb(`${prefix}primary`, { ...common, node: first, place: { cluster } }, child);
-    const replicas = new ReadReplicaSet(`${prefix}replicas`, { ...common, cluster, nodes: others }, child);
-    const servers = [primary.server, ...replicas.servers];
-    const backups = new Backups(
-      `${prefix}backups`,
-      { site, servers, clustered: true, repository, intervalHours, fullDays, prefix, far: args.farOf(name) ?? [] },
-      child,
-    );
-    return { name, servers, backups };
   }
 }

@@ -118,6 +118,8 @@ SET client_min_messages = warning;
 ${roles.map((role) => roleSql(role, verifiers[role.name])).join("\n")}
 SELECT 'CREATE DATABASE ${DATABASE} OWNER ${OWNER}'
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '${DATABASE}') \\gexec
+-- Where Citus is, Patroni has made it, and owns it.
+ALTER DATABASE ${DATABASE} OWNER TO ${OWNER};
 REVOKE ALL ON DATABASE ${DATABASE} FROM PUBLIC;
 REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE ${DATABASE} TO ${connecting.join(", ")};

@@ -37,6 +37,8 @@ export interface StackConfig {
   readonly poolSize: number | undefined;
   /** Shards and their buckets, at stage 4. */
   readonly sharding: ShardingConfig;
+  /** Workers and shards of the Citus cluster, at stage 5. */
+  readonly citus: CitusConfig;
   /** Partitions of messages by month, from stage 3 on. */
   readonly messages: MessagesConfig;
   /** MiB of the cache's container; default: an eighth of a server's memory. */
@@ -77,6 +79,13 @@ export interface ShardingConfig {
   readonly buckets: number;
 }
 
+export interface CitusConfig {
+  /** `cgraph:workers`, default ours for the guide's N: 8. */
+  readonly workers: number;
+  /** `cgraph:shardCount`, default 64: pieces of each distributed table, so workers at most. Fixed with the first table. */
+  readonly shardCount: number;
+}
+
 export interface MessagesConfig {
   /** `cgraph:messagesPremakeMonths`, default 4 (pg_partman's). */
   readonly premakeMonths: number;
@@ -97,8 +106,8 @@ export interface Ports {
   /** `cgraph:poolPort`, default port + 1000, so 6432 as in the guide. */
   readonly pool: number;
   /**
-   * `cgraph:shardPort`, default port + 10: at stage 4 the first of the ports that lead to the other clusters' primaries and
-   * replicas, two for each: the global database's first, then those of shards 1, 2, …
+   * `cgraph:shardPort`, default port + 10: at stages 4 and 5 the first of the ports that lead to the other clusters' primaries
+   * and replicas, two for each: the global database's first, then those of shards 1, 2, …; or those of workers 1, 2, …
    */
   readonly shards: number;
   /**
@@ -119,6 +128,11 @@ export interface Ports {
 export const TARGETS = ["docker", "aws"] as const;
 export type Target = (typeof TARGETS)[number];
 
+/** Citus' documentation advises 32 to 128: each is a table with its indexes, and no worker has less than one. */
+const DEFAULT_SHARD_COUNT = 64;
+/** Each has ports of its own on this machine. */
+const MAX_WORKERS = 128;
+
 /** Every key, without `cgraph:`. */
 export const KEYS = [
   "stage",
@@ -134,6 +148,8 @@ export const KEYS = [
   "replicas",
   "shards",
   "buckets",
+  "workers",
+  "shardCount",
   "synchronous",
   "etcdMembers",
   "maxReadLagMiB",
@@ -169,6 +185,18 @@ function sharding(source: ConfigSource): ShardingConfig {
   const shards = Number(source("shards") ?? byDefault);
   checkShardCount(shards, buckets);
   return { shards, buckets };
+}
+
+function citus(source: ConfigSource): CitusConfig {
+  const shardCount = wholeNumber(source, "shardCount", 1, 1024, DEFAULT_SHARD_COUNT);
+  const workers = wholeNumber(source, "workers", 1, MAX_WORKERS, Math.min(GUIDE[5].primaries.value, shardCount));
+  if (workers > shardCount) {
+    throw new UserError(
+      `cgraph:workers is ${workers}, but there are ${shardCount} shards (cgraph:shardCount): some workers would have none`,
+      `use ${shardCount} workers or fewer; a stack that has no tables yet may have more shards`,
+    );
+  }
+  return { workers, shardCount };
 }
 
 function ports(source: ConfigSource): Ports {
@@ -247,13 +275,6 @@ export function readConfig(source: ConfigSource): StackConfig {
   }
   const stage = wholeNumber(source, "stage", 1, STAGES.length, 1) as StageNumber;
   const target = oneOf(source, "target", TARGETS, "docker");
-  const last = 4;
-  if (stage > last) {
-    throw new UserError(
-      `stage ${stage} is not in this version yet; stages 1 to ${last} are`,
-      "see CHANGELOG.md for what is there",
-    );
-  }
   const regions = readRegions(source, stage, target, target === "aws" ? source("region") : undefined);
   return {
     stage,
@@ -262,6 +283,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     localSize: oneOf(source, "localSize", ["fit", "exact"] as const, "fit"),
     ports: ports(source),
     sharding: sharding(source),
+    citus: citus(source),
     replicas: optional(source, "replicas", 1, 15),
     synchronous: oneOf(source, "synchronous", ["off", "on", "strict"] as const, "off"),
     etcdMembers: Number(oneOf(source, "etcdMembers", ["1", "3", "5"] as const, "1")),

@@ -66,9 +66,9 @@ export interface Endpoints {
   readonly grafana: Endpoint | null;
 }
 
-/** One cluster of a sharded stack beside the first. */
+/** One cluster of a stack beside the first. */
 export interface ClusterOutput {
-  /** `global`, `shard1`, … */
+  /** `global`, `shard1`, …; `worker1`, … */
   readonly name: string;
   readonly nodes: readonly NodeOutput[];
   readonly write: Endpoint;
@@ -81,6 +81,13 @@ export interface ShardingOutput {
   readonly shards: number;
   readonly buckets: number;
   readonly others: readonly ClusterOutput[];
+}
+
+/** Stage 5: the coordinator is the stack's own `nodes`. */
+export interface CitusOutput {
+  /** Pieces of each distributed table. */
+  readonly shardCount: number;
+  readonly workers: readonly ClusterOutput[];
 }
 
 /** One region of a stack in several. */
@@ -116,6 +123,8 @@ export interface StackValues {
   readonly cache: CachePlan | null;
   /** Null (and absent from outputs of earlier versions) below stage 4. */
   readonly sharding: ShardingOutput | null;
+  /** Null (and absent from outputs of earlier versions) below stage 5. */
+  readonly citus: CitusOutput | null;
   /** Null (and absent from outputs of earlier versions) where there is one region. */
   readonly regions: RegionsOutput | null;
   readonly backupContainer: string;

@@ -11,11 +11,12 @@ import { stage1 } from "./stage1.ts";
 import { stage2 } from "./stage2.ts";
 import { stage3 } from "./stage3.ts";
 import { stage4 } from "./stage4.ts";
+import { stage5 } from "./stage5.ts";
 import { type Topology, planTopology } from "./topology.ts";
 
 /** `before`: while a move is prepared, the topology whose server goes on meanwhile. */
 type Stage = (stack: string, config: StackConfig, topology: Topology, before?: Topology) => StackOutputs;
-const STAGES: Partial<Record<StageNumber, Stage>> = { 1: stage1, 2: stage2, 3: stage3, 4: stage4 };
+const STAGES: Record<StageNumber, Stage> = { 1: stage1, 2: stage2, 3: stage3, 4: stage4, 5: stage5 };
 
 /**
  * The Pulumi program, the same for `pulumi up` and `cgraph-db up`: configuration, topology, then the stage's
@@ -32,7 +33,6 @@ export async function program(): Promise<StackOutputs | AwsStackOutputs> {
       return awsStage(pulumi.getStack(), config, planAws(config));
     }
     const stage = STAGES[config.stage];
-    if (!stage) throw new Error(`stage ${config.stage} passed readConfig, but has no components`);
     const host = await dockerHost();
     const alone = config.phase === "prepare" && config.stage === 2;
     const before = alone ? planTopology({ ...config, stage: 1 }, host) : undefined;

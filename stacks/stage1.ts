@@ -60,6 +60,7 @@ export function aloneOutputs({ config, node, server, base, backups, watching, no
     pool: null,
     cache: null,
     sharding: null,
+    citus: null,
     regions: null,
     backupContainer: backups.containerName,
     notes,

@@ -30,7 +30,7 @@ import type { PoolPlan, Topology } from "./topology.ts";
 const MiB = 1024 * 1024;
 
 /** Every client of the poolers and, beside them, as many again that come directly. */
-const routerConnections = (pool: PoolPlan): number => 2 * pool.instances * pool.maxClientConnections;
+export const routerConnections = (pool: PoolPlan): number => 2 * pool.instances * pool.maxClientConnections;
 
 /** Stage 2: a primary and its replicas under Patroni, HAProxy and PgBouncer in front. */
 export function stage2(stack: string, config: StackConfig, topology: Topology, before?: Topology): StackOutputs {
@@ -206,6 +206,7 @@ export function replicated(
             image: site.postgresImage.name,
           })
         : null,
+    citus: null,
     regions: regional.output,
     backupContainer: backups.containerName,
     notes: topology.notes,

@@ -1,4 +1,5 @@
 /** What a stage consists of on a target, as plain data: no Pulumi in it. */
+import { COORDINATOR, NODE_CONNECTION, workerCluster } from "../components/docker/citusNames.ts";
 import { FIRST_CLUSTER, GLOBAL_CLUSTER, shardCluster } from "../components/docker/shardRoutes.ts";
 import { EXIT, UserError } from "../tuning/errors.ts";
 import type { Hardware } from "../tuning/hardware.ts";
@@ -60,6 +61,15 @@ export interface ShardingPlan {
   readonly routerPoolSize: number;
 }
 
+/** Stage 5: the first cluster is the coordinator. */
+export interface CitusPlan {
+  readonly workers: number;
+  /** Pieces of each distributed table. */
+  readonly shardCount: number;
+  /** The workers, each a cluster: `worker1`, `worker2`, … */
+  readonly others: readonly DatabaseCluster[];
+}
+
 export interface Topology {
   readonly stage: StageNumber;
   readonly target: Target;
@@ -67,16 +77,21 @@ export interface Topology {
   readonly pool: PoolPlan | undefined;
   readonly cache: CachePlan | undefined;
   readonly sharding: ShardingPlan | undefined;
+  readonly citus: CitusPlan | undefined;
   /** Regions beside home. */
   readonly regions: readonly RegionPlan[];
   /** What a person should know, such as that servers were scaled down. */
   readonly notes: readonly string[];
 }
 
-/** Home's clusters, in the router's order; the only one has an empty name. */
-export const clustersOf = ({ nodes, sharding }: Pick<Topology, "nodes" | "sharding">): DatabaseCluster[] => [
-  { name: sharding ? FIRST_CLUSTER : "", nodes },
-  ...(sharding?.others ?? []),
+/** The first cluster's name among the others; none where it is the only one. */
+export const firstClusterName = ({ sharding, citus }: Pick<Topology, "sharding" | "citus">): string =>
+  citus ? COORDINATOR : sharding ? FIRST_CLUSTER : "";
+
+/** Home's clusters, in the router's order. */
+export const clustersOf = (topology: Pick<Topology, "nodes" | "sharding" | "citus">): DatabaseCluster[] => [
+  { name: firstClusterName(topology), nodes: topology.nodes },
+  ...(topology.sharding?.others ?? topology.citus?.others ?? []),
 ];
 
 /** Share of a Docker host's memory that all servers together may take. */
@@ -105,7 +120,7 @@ export function fitToHost(sizes: readonly ServerSize[], host: DockerHost): Serve
       const most = Math.floor((host.memoryMiB * HOST_MEMORY_SHARE) / LEAST_MEMORY_MIB);
       throw new UserError(
         `${sizes.length} servers are more than this Docker host can hold: of its ${host.memoryMiB} MiB each would get ${memoryMiB}, and a server needs at least ${LEAST_MEMORY_MIB}`,
-        `set cgraph:replicas (or cgraph:shards) so that there are ${most} servers or fewer, or use a larger Docker host`,
+        `set cgraph:replicas (or cgraph:shards, cgraph:workers) so that there are ${most} servers or fewer, or use a larger Docker host`,
         EXIT.refused,
       );
     }
@@ -181,8 +196,9 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
   checkReplicas(config, replicas);
   const names = Array.from({ length: 1 + replicas }, (_, index) => `pg${index}`);
   const { shards, buckets } = config.sharding;
-  // Each shard, and the global database.
-  const clusters = config.stage === 4 ? shards + 1 : 1;
+  const { workers, shardCount } = config.citus;
+  // Each shard, and the global database; each worker, and the coordinator.
+  const clusters = config.stage === 4 ? shards + 1 : config.stage === 5 ? workers + 1 : 1;
   const { regions } = config;
   const serverCount = clusters * (names.length + regions.others.length * regions.replicas);
   const { size, notes } = serverSize(config, serverCount, host);
@@ -204,6 +220,7 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       postgresMajor: config.postgresVersion,
       maxConnections,
       ...(clustered ? { walKeepGiB: 1, cronDatabase: "cgraph_production" } : {}),
+      ...(config.stage === 5 ? { citus: { workers, replicas, nodeConnection: NODE_CONNECTION } } : {}),
       overrides,
     });
   const settings = tuned(
@@ -228,15 +245,26 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       nodes: servers(`${name}-`, settings),
     })),
   ];
-  const nodes = servers("", settings);
+  const nodes = servers(config.stage === 5 ? `${COORDINATOR}-` : "", settings);
   const sharding =
     config.stage === 4 ? { shards, buckets, others: others(), routerPoolSize: ROUTER_POOL_SIZE } : undefined;
+  const citus =
+    config.stage === 5
+      ? {
+          ...{ workers, shardCount },
+          others: Array.from({ length: workers }, (_, index) => workerCluster(index + 1)).map((name) => ({
+            name,
+            nodes: servers(`${name}-`, settings),
+          })),
+        }
+      : undefined;
   return {
     stage: config.stage,
     target: config.target,
     nodes,
     sharding,
-    regions: planRegions(regions, clustersOf({ nodes, sharding }), config.ports),
+    citus,
+    regions: planRegions(regions, clustersOf({ nodes, sharding, citus }), config.ports),
     pool,
     cache: figures.cache.value ? { memoryMiB: cacheMemory, dataMiB: Math.floor(cacheMemory * 0.75) } : undefined,
     notes,

@@ -2,6 +2,7 @@
  * From hardware to PostgreSQL settings: a pure function. For the guide's hardware it gives the guide's values; what the
  * guide leaves out carries its reason beside it.
  */
+import { type CitusInput, citusSettings } from "./citus.ts";
 import { type Hardware, type PostgresMajor, checkHardware } from "./hardware.ts";
 import { checkMemory, fittingMaxConnections } from "./memory.ts";
 import { extensions, observation, replication, safety } from "./operation.ts";
@@ -21,6 +22,8 @@ export interface TuningInput {
   readonly walKeepGiB?: number;
   /** Database whose jobs pg_cron runs; default none: pg_cron is not loaded. */
   readonly cronDatabase?: string;
+  /** Of a node of a Citus cluster; default: it is none. */
+  readonly citus?: CitusInput;
   /** Settings of the user's own, as written in postgresql.conf; they win over ours, except the fixed ones. */
   readonly overrides?: Readonly<Record<string, string>>;
 }
@@ -75,7 +78,14 @@ export function tunePostgres(input: TuningInput): Settings {
     ...observation(),
     ...extensions(input.cronDatabase),
   ]);
-  const settings = withOverrides(derived, input.overrides ?? {});
+  const libraries = String(derived["shared_preload_libraries"]?.value);
+  const whole: Settings = input.citus
+    ? {
+        ...derived,
+        ...Object.fromEntries(citusSettings(input.citus, { cpus: hardware.cpus, maxConnections, libraries })),
+      }
+    : derived;
+  const settings = withOverrides(whole, input.overrides ?? {});
   checkMemory(settings, hardware.memoryMiB);
   return settings;
 }

@@ -6,7 +6,15 @@ import { oneShot } from "./ConfigFiles.ts";
 import type { Site } from "./DockerSite.ts";
 import { etcdContainer } from "./etcdContainer.ts";
 import { dockerName } from "./names.ts";
-import { type StandbyUpstream, type Synchronous, clusterConfig, configKey, patroniYaml } from "./patroniFiles.ts";
+import {
+  type CitusGroup,
+  type ClusterConfigArgs,
+  type StandbyUpstream,
+  type Synchronous,
+  clusterConfig,
+  configKey,
+  patroniYaml,
+} from "./patroniFiles.ts";
 
 export interface ClusterArgs {
   readonly site: Site;
@@ -30,7 +38,9 @@ export interface ClusterArgs {
   /** Of a stack in several regions: whether it is, and whom a cluster beside home's follows from the beginning. */
   readonly regional?: { readonly upstream: StandbyUpstream | undefined } | undefined;
   /** A cluster whose etcd this one shares; default: one of its own. */
-  readonly beside?: Cluster;
+  readonly beside?: Cluster | undefined;
+  /** Which group of a Citus cluster it is, and who may log in to its nodes; default: it is none. */
+  readonly citus?: { readonly group: CitusGroup; readonly rules: NonNullable<ClusterConfigArgs["rules"]> };
 }
 
 /** What servers under Patroni share: etcd, which says who leads, and the cluster's configuration in it. */
@@ -47,7 +57,7 @@ export class Cluster extends pulumi.ComponentResource {
     this.#args = args;
     this.scope = args.scope;
     this.routerNames = args.routerNames;
-    this.#config = clusterConfig({ ...args, upstream: args.regional?.upstream });
+    this.#config = clusterConfig({ ...args, upstream: args.regional?.upstream, rules: args.citus?.rules });
     const members = etcdNames(args.etcdMembers);
     const token = dockerName(args.site.stack);
     // Who led last, and how far the WAL was, keeps a stale replica from taking over: it lives as long as the data.
@@ -65,7 +75,7 @@ export class Cluster extends pulumi.ComponentResource {
           `CGRAPH_TLS_NAMES=cluster-config`,
           `CGRAPH_TLS_OWNER=root`,
           `CGRAPH_ETCD_MEMBERS=${members.join(" ")}`,
-          `CGRAPH_CONFIG_KEY=${configKey(args.scope)}`,
+          `CGRAPH_CONFIG_KEY=${configKey(args.scope, args.citus?.group.group)}`,
         ],
         files: { "cluster.json": JSON.stringify(this.#config) },
         volumes: [{ volumeName: args.site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" }],
@@ -78,7 +88,9 @@ export class Cluster extends pulumi.ComponentResource {
 
   /** patroni.yml of one of the cluster's servers; secret. */
   patroniYaml(node: string): pulumi.Output<string> {
-    const { credentials, etcdMembers, postgresVersion, firstNode, restores = false } = this.#args;
+    const { credentials, etcdMembers, postgresVersion, firstNode, restores = false, citus } = this.#args;
+    // Of a Citus cluster every node may make its group's database: Patroni would make one in its own way where none may.
+    const bootstraps = node === firstNode || citus !== undefined;
     const { replicator, cgraph_rewind: rewind } = credentials.logins;
     return pulumi.all([replicator.password, rewind.password]).apply(([replicatorPassword, rewindPassword]) =>
       patroniYaml({
@@ -88,8 +100,9 @@ export class Cluster extends pulumi.ComponentResource {
         postgresVersion,
         replication: { username: replicator.name, password: replicatorPassword },
         rewind: { username: rewind.name, password: rewindPassword },
-        bootstrap: node === firstNode ? (restores ? "restore" : "initdb") : undefined,
+        bootstrap: bootstraps ? (restores ? "restore" : "initdb") : undefined,
         regional: this.#args.regional !== undefined,
+        citus: citus?.group,
         cluster: this.#config,
       }),
     );

@@ -17,7 +17,7 @@ export interface BuiltImage {
  * `version` begins the tag; build arguments beside BASE are the Dockerfile's own.
  */
 export function buildImage(
-  kind: "postgres" | "services" | "monitoring" | "wan",
+  kind: "postgres" | "citus" | "services" | "monitoring" | "wan",
   args: { readonly version: string; readonly baseImage: string; readonly buildArgs?: Readonly<Record<string, string>> },
   opts: pulumi.CustomResourceOptions,
 ): BuiltImage {

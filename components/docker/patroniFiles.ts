@@ -10,8 +10,16 @@ const TLS = "/run/cgraph-tls";
 /** How writes are acknowledged: by the primary alone, by a replica too while there is one, or by a replica always. */
 export type Synchronous = "off" | "on" | "strict";
 
-/** The key under which the cluster's configuration lies in etcd. */
-export const configKey = (scope: string): string => `${NAMESPACE}${scope}/config`;
+/** A node's place in a Citus cluster, whose nodes share one scope. */
+export interface CitusGroup {
+  /** 0: the coordinator's; 1, 2, …: the workers'. */
+  readonly group: number;
+  readonly database: string;
+}
+
+/** The key under which the cluster's configuration lies in etcd; `group`: of a Citus cluster's node. */
+export const configKey = (scope: string, group?: number): string =>
+  `${NAMESPACE}${scope}/${group === undefined ? "" : `${group}/`}config`;
 
 /** Seconds. ttl is Patroni's shortest; loop + 2 × retry must stay within it. */
 const LEASE = { ttl: 20, loop_wait: 2, retry_timeout: 8 } as const;
@@ -41,6 +49,8 @@ export interface ClusterConfigArgs {
   readonly databases?: readonly string[];
   /** Whom it follows from the beginning; default nobody. Later this is the region's agent's to say. */
   readonly upstream?: StandbyUpstream | undefined;
+  /** Rules of pg_hba.conf and pg_ident.conf instead of the usual; default: those of a database that is one server's. */
+  readonly rules?: { readonly hba: readonly string[]; readonly ident: readonly string[] } | undefined;
 }
 
 /** The cluster's configuration: who may lead, and the settings of all its servers. Patroni applies a change at once. */
@@ -50,6 +60,7 @@ export function clusterConfig({
   slots,
   databases = [],
   upstream,
+  rules,
 }: ClusterConfigArgs): Record<string, unknown> {
   return {
     ...LEASE,
@@ -77,7 +88,8 @@ export function clusterConfig({
         ...IMAGE_SETTINGS,
         ...Object.fromEntries(Object.entries(settings).map(([name, setting]) => [name, confText(setting)])),
       },
-      pg_hba: [...HBA_RULES, ...databases.map(clientRule)],
+      pg_hba: rules?.hba ?? [...HBA_RULES, ...databases.map(clientRule)],
+      ...(rules && { pg_ident: rules.ident }),
       // A replica that has fallen behind its slot reads what it lacks from the archive.
       recovery_conf: { restore_command: 'pgbackrest archive-get %f "%p"' },
     },
@@ -102,6 +114,8 @@ export interface PatroniYamlArgs {
   readonly bootstrap: "initdb" | "restore" | undefined;
   /** Whether it is of a stack in several regions. */
   readonly regional: boolean;
+  /** Its place in a Citus cluster; default: it is none's. */
+  readonly citus?: CitusGroup | undefined;
   /** What the cluster's configuration is before there is one in etcd. */
   readonly cluster: Record<string, unknown>;
 }
@@ -114,6 +128,7 @@ export function patroniYaml(args: PatroniYamlArgs): string {
     scope: args.scope,
     namespace: NAMESPACE,
     name: node,
+    ...(args.citus && { citus: args.citus }),
     restapi: {
       listen: "0.0.0.0:8008",
       connect_address: `${node}:8008`,

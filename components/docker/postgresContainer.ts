@@ -85,8 +85,9 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
     },
     { parent },
   );
-  // Clients name the host they connected to, which may be the router: its names are on every server's certificate.
-  const names = ["localhost", "127.0.0.1", hostname, node.name, ...(cluster?.routerNames ?? [])];
+  // Clients name the host they connected to, which may be the router: its names are on every server's certificate. The first is
+  // whose it is: Citus' nodes know each other by it.
+  const names = [node.name, "localhost", "127.0.0.1", hostname, ...(cluster?.routerNames ?? [])];
   const container = new docker.Container(
     node.name,
     {

@@ -33,19 +33,23 @@ ${renderPostgresConf(settings)}`;
 const names = (...roles: readonly RoleName[]): string => roles.flatMap(namesOf).join(",");
 const CLIENTS = names("cgraph", OWNER, "cgraph_readonly", "cgraph_monitor");
 
-/**
- * Rules of pg_hba.conf: the superuser only through the container's socket; each other role only to its database, over
- * TLS, with scram; what servers, pools and Patroni need of each other only from the stack's own network.
- */
-export const HBA_RULES: readonly string[] = [
-  "local   all  postgres  peer",
-  `local   replication  ${names("replicator")}  scram-sha-256`,
+/** What clients do: each role only to its database, over TLS, with scram. */
+export const CLIENT_RULES: readonly string[] = [
   `hostssl ${DATABASE}  ${CLIENTS}  all  scram-sha-256`,
   `hostssl postgres  ${names("cgraph_monitor")}  all  scram-sha-256`,
+];
+
+/** The superuser only through the container's socket; what servers, pools and Patroni need of each other only from the stack's own network. */
+export const SERVER_RULES: readonly string[] = [
+  "local   all  postgres  peer",
+  `local   replication  ${names("replicator")}  scram-sha-256`,
   `hostssl ${DATABASE}  ${names("cgraph_pooler", "cgraph_changes")}  samenet  scram-sha-256`,
   `hostssl postgres  ${names("cgraph_rewind")}  samenet  scram-sha-256`,
   `hostssl replication  ${names("replicator")}  samenet  scram-sha-256`,
 ];
+
+/** Rules of pg_hba.conf. */
+export const HBA_RULES: readonly string[] = [...SERVER_RULES.slice(0, 2), ...CLIENT_RULES, ...SERVER_RULES.slice(2)];
 
 /** The rule for one more database of clients. */
 export const clientRule = (database: string): string => `hostssl ${database}  ${CLIENTS}  all  scram-sha-256`;

@@ -20,6 +20,9 @@ export const shardNumber = (cluster: string): number => Number(cluster.slice("sh
 export const clusterScope = (stack: string, cluster: string, generation: number | undefined): string =>
   cluster === FIRST_CLUSTER ? `${stack}-${generation}` : `${stack}-${cluster}-${generation}`;
 
+/** The name in etcd that all nodes of a Citus cluster share; beside it Patroni keeps each node's group. */
+export const citusScope = (stack: string, generation: number | undefined): string => `${stack}-citus-${generation}`;
+
 /** The slot by which a shard follows the global database. */
 export const globalSlot = (shard: number): string => `cgraph_global_shard${shard}`;
 

@@ -53,8 +53,9 @@ async function checkPort(config: StackConfig, stack: string): Promise<void> {
         .listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
     });
   const { write, read, pool, cache, shards, regions } = config.ports;
-  // Two for each cluster beside the first: the global database's and the other shards'.
-  const clusters = config.stage === 4 ? Array.from({ length: 2 * config.sharding.shards }, (_, i) => shards + i) : [];
+  // Two for each cluster beside the first: the global database's and the other shards', or the workers'.
+  const beside = config.stage === 4 ? config.sharding.shards : config.stage === 5 ? config.citus.workers : 0;
+  const clusters = Array.from({ length: 2 * beside }, (_, index) => shards + index);
   const far = config.regions.others.flatMap((_, index) => {
     const its = regionPorts(regions, index);
     return [its.write, its.read, its.pool];

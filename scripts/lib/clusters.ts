@@ -1,11 +1,12 @@
-/** A sharded stack's clusters, each looked at as if it were a stack of its own. */
+/** The clusters of a stack that has several, each looked at as if it were a stack of its own. */
+import { COORDINATOR, isWorker } from "../../components/docker/citusNames.ts";
 import { FIRST_CLUSTER, poolDatabase } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, READ_DATABASE } from "../../components/roles.ts";
 import type { NodeOutput, RegionOutput, StackValues } from "../../stacks/outputs.ts";
 import { UserError } from "../../tuning/errors.ts";
 
 export interface ClusterView {
-  /** `shard0`, `global`, `shard1`, …; empty where the stack is one cluster. */
+  /** `shard0`, `global`, `shard1`, …; `coordinator`, `worker1`, …; empty where the stack is one cluster. */
   readonly name: string;
   /** The stack's values with this cluster's servers, endpoints and backups, and no other cluster. */
   readonly values: StackValues;
@@ -13,6 +14,9 @@ export interface ClusterView {
 
 /** A stack's shards; outputs of earlier versions have no such key. */
 export const shardingOf = (values: StackValues): StackValues["sharding"] | undefined => values.sharding;
+
+/** A stack's Citus cluster; outputs of earlier versions have no such key. */
+export const citusOf = (values: StackValues): StackValues["citus"] | undefined => values.citus;
 
 /** A stack's regions; outputs of earlier versions have no such key. */
 export const regionsOf = (values: StackValues): StackValues["regions"] | undefined => values.regions;
@@ -45,13 +49,14 @@ const viewsIn = (region: RegionOutput, home: readonly ClusterView[]): ClusterVie
   });
 
 function homeViews(values: StackValues): ClusterView[] {
-  const sharding = shardingOf(values);
-  if (!sharding) return [{ name: "", values }];
+  const others = shardingOf(values)?.others ?? citusOf(values)?.workers;
+  if (!others) return [{ name: "", values }];
+  const alone = { sharding: null, citus: null } as const;
   return [
-    { name: FIRST_CLUSTER, values: { ...values, sharding: null } },
-    ...sharding.others.map(({ name, nodes, write, read, backupContainer }) => ({
+    { name: citusOf(values) ? COORDINATOR : FIRST_CLUSTER, values: { ...values, ...alone } },
+    ...others.map(({ name, nodes, write, read, backupContainer }) => ({
       name,
-      values: { ...values, sharding: null, nodes, backupContainer, endpoints: { ...values.endpoints, write, read } },
+      values: { ...values, ...alone, nodes, backupContainer, endpoints: { ...values.endpoints, write, read } },
     })),
   ];
 }
@@ -86,7 +91,9 @@ export function clusterView(
 
 /** The pools that lead to a cluster, as clients call them; undefined: all there are. */
 export function poolsOf({ name }: ClusterView): string[] | undefined {
-  if (name === "") return undefined;
+  if (name === "" || name === COORDINATOR) return undefined;
+  // Clients' pools lead to the coordinator, which asks every worker.
+  if (isWorker(name)) return [DATABASE, READ_DATABASE];
   const pool = poolDatabase(name);
   // These lead to the router database, which asks every cluster; while a move to shards is prepared, to the first one.
   return [DATABASE, READ_DATABASE, pool, `${pool}_ro`];

@@ -1,0 +1,48 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { CitusPlan, DatabaseCluster } from "../stacks/topology.ts";
+import { CITUS_IDENT_RULES, citusHbaRules } from "./docker/citusFiles.ts";
+import { COORDINATOR, citusGroup } from "./docker/citusNames.ts";
+import type { Cluster } from "./docker/cluster.ts";
+import { type ClusterServers, type CommonClusterArgs, clusterServers } from "./docker/clusterServers.ts";
+import { citusScope } from "./docker/shardRoutes.ts";
+import { DATABASE } from "./roles.ts";
+
+export interface ContainerCitusClusterArgs extends CommonClusterArgs {
+  /** The coordinator's servers, the primary-to-be first. */
+  readonly coordinator: DatabaseCluster["nodes"];
+  readonly plan: CitusPlan;
+  /** A cluster whose etcd the nodes share; default: the coordinator has one, and the workers share that. */
+  readonly beside?: Cluster | undefined;
+  /** Containers on the stack's network from which clients come, and not nodes. */
+  readonly clientContainers: readonly string[];
+}
+
+/**
+ * Citus: a coordinator, which clients talk to, and workers, which hold the shards of distributed tables. Each is a cluster of
+ * its own, a primary with standbys; Patroni tells Citus which of a cluster's servers takes writes.
+ */
+export class CitusCluster extends pulumi.ComponentResource {
+  /** The coordinator first. */
+  readonly clusters: readonly ClusterServers[];
+  readonly coordinator: ClusterServers;
+
+  constructor(name: string, args: ContainerCitusClusterArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:db:CitusCluster", name, {}, opts);
+    const { stack } = args.site;
+    const scope = citusScope(stack, args.dataGenerations.at(-1));
+    const rules = { hba: citusHbaRules(stack, args.clientContainers), ident: CITUS_IDENT_RULES };
+    const node = (cluster: DatabaseCluster, beside: Cluster | undefined): ClusterServers =>
+      clusterServers(
+        {
+          ...{ ...cluster, scope, beside, slots: {} },
+          citus: { group: { group: citusGroup(cluster.name), database: DATABASE }, rules },
+        },
+        args,
+        this,
+      );
+    this.coordinator = node({ name: COORDINATOR, nodes: args.coordinator }, args.beside);
+    const etcd = args.beside ?? this.coordinator.cluster;
+    this.clusters = [this.coordinator, ...args.plan.others.map((worker) => node(worker, etcd))];
+    this.registerOutputs({ workers: args.plan.workers });
+  }
+}

@@ -1,0 +1,43 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { DockerSite, Site } from "./DockerSite.ts";
+import { type BuiltImage, buildImage } from "./images.ts";
+
+/** The minor series of Citus that a new node's image gets; 14 is the first for PostgreSQL 18, and has 17 too. */
+export const CITUS_VERSION = "14.0";
+
+/** A stack's place with PostgreSQL servers that have Citus. All else is the stack's. */
+export class CitusSite extends pulumi.ComponentResource implements Site {
+  readonly stack: string;
+  readonly labels: Site["labels"];
+  readonly networkName: pulumi.Output<string>;
+  readonly postgresImage: BuiltImage;
+  readonly tlsVolumeName: pulumi.Output<string>;
+  readonly #site: DockerSite;
+
+  constructor(name: string, site: DockerSite, version: string, opts?: pulumi.ComponentResourceOptions) {
+    super("cgraph:docker:CitusSite", name, {}, opts);
+    this.#site = site;
+    this.stack = site.stack;
+    this.labels = site.labels;
+    this.networkName = site.networkName;
+    this.tlsVolumeName = site.tlsVolumeName;
+    this.postgresImage = buildImage(
+      "citus",
+      { version, baseImage: site.postgresImage.name, buildArgs: { CITUS: CITUS_VERSION } },
+      { parent: this, dependsOn: [site] },
+    );
+    this.registerOutputs({ postgresImageId: this.postgresImage.id });
+  }
+
+  get servicesImage(): BuiltImage {
+    return this.#site.servicesImage;
+  }
+
+  get monitoringImage(): BuiltImage {
+    return this.#site.monitoringImage;
+  }
+
+  named(name: string): string {
+    return name;
+  }
+}

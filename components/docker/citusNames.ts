@@ -1,0 +1,14 @@
+/** Names of a Citus cluster's parts, as plans, components and commands need them. Pure. */
+
+/** The cluster of servers that clients talk to: Citus' group 0. */
+export const COORDINATOR = "coordinator";
+/** Workers are numbered as Citus' groups are: from 1. */
+export const workerCluster = (worker: number): string => `worker${worker}`;
+export const isWorker = (cluster: string): boolean => /^worker[0-9]+$/.test(cluster);
+/** The group of a cluster. */
+export const citusGroup = (cluster: string): number =>
+  cluster === COORDINATOR ? 0 : Number(cluster.slice("worker".length));
+
+const TLS = "/run/cgraph-tls";
+/** citus.node_conninfo: a node shows its own certificate, and asks for the other's. */
+export const NODE_CONNECTION = `sslmode=verify-full sslrootcert=${TLS}/ca.crt sslcert=${TLS}/server.crt sslkey=${TLS}/server.key`;

@@ -1,0 +1,77 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { Backups, type BackupsArgs } from "../Backups.ts";
+import { BackupRepository, type BackupRepositoryArgs } from "../BackupRepository.ts";
+import { PrimaryDb } from "../PrimaryDb.ts";
+import { ReadReplicaSet } from "../ReadReplicaSet.ts";
+import type { DatabaseCluster } from "../../stacks/topology.ts";
+import { Cluster, type ClusterArgs } from "./cluster.ts";
+import type { PostgresContainerArgs, PostgresServer } from "./postgresContainer.ts";
+
+/** What several clusters of one stack have in common. */
+export interface CommonClusterArgs
+  extends
+    Omit<PostgresContainerArgs, "node" | "place" | "repository">,
+    Pick<BackupRepositoryArgs, "retentionDays" | "volumeOptions" | "s3">,
+    Pick<BackupsArgs, "intervalHours" | "fullDays">,
+    Pick<ClusterArgs, "etcdMembers" | "synchronous" | "routerNames" | "regional"> {}
+
+/** One of several clusters. */
+export interface OneClusterArgs
+  extends DatabaseCluster, Pick<ClusterArgs, "scope" | "slots" | "databases" | "beside" | "citus"> {
+  readonly far?: BackupsArgs["far"];
+}
+
+/** Its servers, the primary-to-be first, and what backs it up. */
+export interface ClusterServers {
+  readonly name: string;
+  readonly cluster: Cluster;
+  readonly servers: readonly PostgresServer[];
+  readonly backups: Backups;
+}
+
+/**
+ * One of a stack's clusters: a primary with replicas under Patroni, a repository of backups of its own. Names begin with the
+ * cluster's (`shard1-pg0`), so that clusters come and go without touching the others.
+ */
+export function clusterServers(
+  { name, nodes, scope, slots, databases, beside, citus, far }: OneClusterArgs,
+  args: CommonClusterArgs,
+  parent: pulumi.Resource,
+): ClusterServers {
+  const [first, ...others] = nodes;
+  if (!first) throw new Error(`cluster ${name} has no server`);
+  const { site, credentials, postgresVersion, dataGenerations, dataVolumeOptions } = args;
+  const { retentionDays, volumeOptions, s3, intervalHours, fullDays } = args;
+  const child = { parent };
+  const prefix = `${name}-`;
+  const repository = new BackupRepository(
+    `${prefix}backup-repository`,
+    { site, credentials, postgresVersion, retentionDays, volumeOptions, s3, prefix },
+    child,
+  );
+  const cluster = new Cluster(
+    `${prefix}cluster`,
+    {
+      ...{ site, credentials, postgresVersion, scope, slots, beside },
+      ...(databases && { databases }),
+      ...(citus && { citus }),
+      etcdMembers: args.etcdMembers,
+      firstNode: first.name,
+      settings: first.settings,
+      synchronous: args.synchronous,
+      routerNames: args.routerNames,
+      regional: args.regional,
+    },
+    child,
+  );
+  const common = { site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions };
+  const primary = new PrimaryDb(`${prefix}primary`, { ...common, node: first, place: { cluster } }, child);
+  const replicas = new ReadReplicaSet(`${prefix}replicas`, { ...common, cluster, nodes: others }, child);
+  const servers = [primary.server, ...replicas.servers];
+  const backups = new Backups(
+    `${prefix}backups`,
+    { site, servers, clustered: true, repository, intervalHours, fullDays, prefix, far: far ?? [] },
+    child,
+  );
+  return { name, cluster, servers, backups };
+}

@@ -1,0 +1,104 @@
+import * as pulumi from "@pulumi/pulumi";
+import { CitusCluster } from "../components/CitusCluster.ts";
+import { CitusSite } from "../components/docker/CitusSite.ts";
+import { ROUTER, SHARD_PORTS } from "../components/docker/haproxyFiles.ts";
+import { dockerName } from "../components/docker/names.ts";
+import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
+import { PgBouncerPool } from "../components/PgBouncerPool.ts";
+import { Router } from "../components/Router.ts";
+import { describeCitus } from "./shardOutputs.ts";
+import type { StackConfig } from "./config.ts";
+import { foundation, repositoryOptions } from "./foundation.ts";
+import { monitor } from "./monitor.ts";
+import { type StackOutputs, describeNode, describeService } from "./outputs.ts";
+import { routerConnections } from "./stage2.ts";
+import type { Topology } from "./topology.ts";
+
+const MiB = 1024 * 1024;
+
+/** Stage 5: a Citus cluster, HAProxy and a cluster of PgBouncers in front. */
+export function stage5(stack: string, config: StackConfig, topology: Topology): StackOutputs {
+  const { nodes, pool, citus: plan } = topology;
+  if (!pool || !plan) throw new Error("stage 5 has no pool or no Citus cluster");
+  const base = foundation(stack, config, topology);
+  const { credentials } = base;
+  const { postgresVersion, dataGenerations, dataVolumeOptions, ports } = config;
+  const site = new CitusSite("citus-site", base.site, String(postgresVersion));
+  const cluster = new CitusCluster("citus", {
+    ...{ site, credentials, postgresVersion, dataGenerations, dataVolumeOptions, plan },
+    coordinator: nodes,
+    clientContainers: [dockerName(stack, ROUTER), dockerName(stack, "exporters")],
+    routerNames: [ROUTER, dockerName(stack, ROUTER)],
+    regional: undefined,
+    etcdMembers: config.etcdMembers,
+    synchronous: config.synchronous,
+    ...repositoryOptions(config),
+    intervalHours: config.backups.intervalHours,
+    fullDays: config.backups.fullDays,
+  });
+  const { coordinator, clusters } = cluster;
+  const poolers = new PgBouncerPool("pool", { site, credentials, pool });
+  const router = new Router(
+    "router",
+    {
+      site,
+      nodes: nodes.map((node) => node.name),
+      poolers: poolerNames(pool.instances),
+      clusters: plan.others.map(({ name, nodes: its }) => ({ name, nodes: its.map((node) => node.name) })),
+      ports,
+      maxReadLagBytes: config.maxReadLagMiB * MiB,
+      maxConnections: routerConnections(pool),
+      started: true,
+    },
+    { dependsOn: [cluster, poolers] },
+  );
+  const parts = {
+    servers: clusters.flatMap((one) => one.servers),
+    primaries: clusters.length,
+    backups: coordinator.backups,
+    cluster: { router, pool: poolers.pool },
+  };
+  const watching = monitor(config, base, parts, [cluster, poolers, router]);
+  const local = (port: number) => ({ host: "localhost", port });
+  const image = site.postgresImage.name;
+  return {
+    stage: config.stage,
+    target: "docker",
+    postgresVersion,
+    nodes: coordinator.servers.flatMap((server, index) => {
+      const node = nodes[index];
+      return node ? [describeNode(node, server, { host: dockerName(stack, node.name), port: 5432, image })] : [];
+    }),
+    services: [
+      ...coordinator.cluster.etcdContainerNames.map((container, index) =>
+        describeService("etcd", `etcd${index}`, container),
+      ),
+      describeService("haproxy", ROUTER, router.containerName),
+      ...(router.shardPortsName ? [describeService("shard-ports", SHARD_PORTS, router.shardPortsName)] : []),
+      ...poolers.pool.containerNames.map((container, index) =>
+        describeService("pgbouncer", `pgbouncer${index}`, container),
+      ),
+      ...clusters.slice(1).map((one) => describeService("backup", `${one.name}-backup`, one.backups.containerName)),
+      ...watching.services,
+    ],
+    endpoints: {
+      write: local(ports.write),
+      read: local(ports.read),
+      pool: local(ports.pool),
+      cache: null,
+      ...watching.endpoints,
+    },
+    pool,
+    cache: null,
+    sharding: null,
+    citus: describeCitus({ stack, plan, clusters: clusters.slice(1), ports, image }),
+    regions: null,
+    backupContainer: coordinator.backups.containerName,
+    notes: topology.notes,
+    passwordGenerations: credentials.generations,
+    passwords: credentials.passwords,
+    otherPasswords: credentials.otherPasswords,
+    backupKey: pulumi.secret(credentials.backupKey),
+    cachePassword: null,
+  };
+}
