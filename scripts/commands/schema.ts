@@ -4,7 +4,7 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { environment } from "../lib/connection.ts";
 import { loginOf } from "../lib/login.ts";
 import { print, printJson } from "../lib/print.ts";
-import { type Step, step } from "../lib/progress.ts";
+import { type Step, note, step } from "../lib/progress.ts";
 import { applyParts, wholeSchema } from "../lib/schemaParts.ts";
 import type { AnyStackValues } from "../lib/stack.ts";
 import { checkedConfig } from "../lib/stackConfig.ts";
@@ -51,11 +51,20 @@ export async function applySchema(flags: { stack: string; json?: boolean }): Pro
   const { openStack, anyStackValues } = await import("../lib/stack.ts");
   const values = await anyStackValues(await openStack(flags.stack));
   let applied = wholeSchema().map(({ name }) => name);
+  let local: readonly string[] = [];
   try {
     await step("schema", async (progress) => {
       if (values.stage === 4) {
         applied = await applyToShards(flags.stack, values, progress);
         return { value: undefined, done: `${values.sharding?.shards} shards, global and router database` };
+      }
+      if (values.stage === 5) {
+        const { applyCitusSchema } = await import("../citus/apply.ts");
+        const config = checkedConfig(flags.stack);
+        await asOwner(flags.stack, values, async (client) => {
+          ({ local } = await applyCitusSchema(client, config, progress));
+        });
+        return { value: undefined, done: `${applied.length} files applied, tables distributed` };
       }
       await asOwner(flags.stack, values, (client) =>
         applyParts(client, wholeSchema(), (name) => progress.detail(name)),
@@ -72,6 +81,9 @@ export async function applySchema(flags: { stack: string; json?: boolean }): Pro
         : "see ./cgraph-db status and ./cgraph-db logs, then call this again",
       EXIT.failed,
     );
+  }
+  if (local.length > 0) {
+    note(`  note: on the coordinator alone, as nobody says how they are distributed: ${local.join(", ")}`);
   }
   if (flags.json) printJson({ stack: flags.stack, files: applied });
 }
