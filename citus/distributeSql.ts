@@ -62,7 +62,10 @@ export function distributeSql({ name, distributedBy }: CitusTable, shardCount: n
   return `SELECT create_distributed_table(${literal(name)}, ${literal(distributedBy)}, ${placed})`;
 }
 
-/** Foreign keys that are to be and are not. */
+/**
+ * Foreign keys that are to be and are not, under PostgreSQL's own names for them: one without a name Citus would make without
+ * validation, which a partitioned table's cannot be.
+ */
 export const addForeignKeysSql = (
   { name, foreignKeys }: CitusTable,
   facts: Pick<TableFacts, "foreignKeys">,
@@ -74,5 +77,6 @@ export const addForeignKeysSql = (
     )
     .map(
       ({ columns, references, cascades }) =>
-        `ALTER TABLE ${name} ADD FOREIGN KEY (${list(columns)}) REFERENCES ${references}${cascades ? " ON DELETE CASCADE" : ""}`,
+        `ALTER TABLE ${name} ADD CONSTRAINT ${name}_${columns.join("_")}_fkey ` +
+        `FOREIGN KEY (${list(columns)}) REFERENCES ${references}${cascades ? " ON DELETE CASCADE" : ""}`,
     );

@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { distributeTables, localTables } from "../../citus/distribute.ts";
 import { citusTables } from "../../citus/tables.ts";
 import type { StackConfig } from "../../stacks/config.ts";
-import { applyParts, wholeSchema } from "../lib/schemaParts.ts";
+import { applyStatements, wholeSchema } from "../lib/schemaParts.ts";
 import type { Step } from "../lib/progress.ts";
 import { partitionEmpty } from "../shards/partition.ts";
 
@@ -20,7 +20,7 @@ export async function applyCitusSchema(
   progress: Pick<Step, "detail">,
 ): Promise<Applied> {
   const detail = (what: string): void => progress.detail(what);
-  await applyParts(client, wholeSchema(), detail);
+  await applyStatements(client, wholeSchema(), detail);
   await partitionEmpty(client, new Date(), messages);
   const facts = await distributeTables(client, citus.shardCount, detail);
   return { local: localTables(citusTables(), facts) };

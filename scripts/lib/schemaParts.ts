@@ -44,6 +44,16 @@ export const shardSchema = (): SchemaPart[] => [...wholeSchema(), ...shardParts(
 /** Any number that nobody else uses: two `schema apply` at once take turns. */
 const ADVISORY_LOCK = 7_239_410_551;
 
+/**
+ * The statements of a text, apart: comments, quoted text and bodies in dollar quotes may have semicolons in them. Of what SQL
+ * allows, escapes in E'' strings and nested comments are not understood: schema/ has none.
+ */
+export const statementsOf = (sql: string): string[] =>
+  sql
+    .match(/(?:--[^\n]*|\/\*[\s\S]*?\*\/|'[^']*'|"[^"]*"|(\$\w*\$)[\s\S]*?\1|[^;])+/g)
+    ?.map((statement) => statement.trim())
+    .filter((statement) => statement.replace(/--[^\n]*/g, "").trim() !== "") ?? [];
+
 /** Applies parts in turn; `progress` is told each one's name. */
 export async function applyParts(
   client: Client,
@@ -55,5 +65,20 @@ export async function applyParts(
     progress(name);
     // Several statements in one query run as one transaction.
     await client.query(sql);
+  }
+}
+
+/** The same where Citus passes statements on to other nodes: it takes them one at a time. A part is a transaction all the same. */
+export async function applyStatements(
+  client: Client,
+  parts: readonly SchemaPart[],
+  progress: (part: string) => void,
+): Promise<void> {
+  await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
+  for (const { name, sql } of parts) {
+    progress(name);
+    await client.query("BEGIN");
+    for (const statement of statementsOf(sql)) await client.query(statement);
+    await client.query("COMMIT");
   }
 }
