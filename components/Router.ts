@@ -10,8 +10,8 @@ import {
   type RoutedRegions,
   SHARD_PORTS,
   clusterPorts,
-  clusterRoutes,
   haproxyConf,
+  routesAt,
   shardPortsConf,
 } from "./docker/haproxyFiles.ts";
 import { dockerName } from "./docker/names.ts";
@@ -30,6 +30,8 @@ export interface RouterArgs {
   /** PostgreSQL servers and poolers by their names on the network. */
   readonly nodes: readonly string[];
   readonly poolers: readonly string[];
+  /** Further ports inside of the network that lead to the first cluster; default none. */
+  readonly alias?: { readonly write: number; readonly read: number };
   /** Clusters beside the first; default none. */
   readonly clusters?: readonly RoutedCluster[];
   readonly ports: RouterPorts;
@@ -66,9 +68,9 @@ export class Router extends pulumi.ComponentResource {
     const shardPorts =
       clusters.length === 0 || args.publishesShards === false
         ? undefined
-        : this.#haproxy(SHARD_PORTS, site, shardPortsConf(clusters.length, args.maxConnections), {
-            ports: clusters.flatMap((_, index) => {
-              const [inside, outside] = [clusterRoutes(index), clusterPorts(ports.shards, index)];
+        : this.#haproxy(SHARD_PORTS, site, shardPortsConf(clusters, args.maxConnections), {
+            ports: clusters.flatMap((cluster, index) => {
+              const [inside, outside] = [routesAt(cluster, index), clusterPorts(ports.shards, index)];
               return [onLocalhost(inside.write, outside.write), onLocalhost(inside.read, outside.read)];
             }),
           });

@@ -21,6 +21,9 @@ export type StepId =
   | "copy"
   | "handover"
   | "clear"
+  | "fill"
+  | "recheck"
+  | "leave"
   | "discard"
   | "finish";
 
@@ -59,6 +62,8 @@ export interface MoveFacts {
   readonly messagesBytes: number;
   /** Shards and their replicas, where the move ends with shards. */
   readonly sharding?: { readonly shards: number; readonly buckets: number; readonly replicas: number };
+  /** Workers of the Citus cluster and each node's standbys, where the move ends with one. */
+  readonly citus?: { readonly workers: number; readonly replicas: number };
 }
 
 /** Rates and pauses measured on two cores (docs/benchmarks.md, `bench moves`); a larger machine is faster. */

@@ -14,10 +14,12 @@ import {
   restartStep,
   verify,
 } from "./moveSteps.ts";
+import { toCitus } from "./toCitus.ts";
 import { toShards } from "./toShards.ts";
 
 function up(stage: number, facts: MoveFacts): (readonly [StepId, Plain])[] {
   if (stage === 4) return toShards(facts);
+  if (stage === 5) return toCitus(facts);
   const added = (facts.servers[stage] ?? 1) - (facts.servers[stage - 1] ?? 1);
   if (stage === 2) {
     return [
@@ -134,15 +136,19 @@ function down(stage: number, facts: MoveFacts): (readonly [StepId, Plain])[] {
   ];
 }
 
-/** Stages that a move passes through, in order. */
+/** Stages that a move passes through, in order. To stage 5 one database goes straight: it needs no shards on its way. */
 export function legsOf(from: number, to: number): number[] {
+  if (to === 5 && from < 4) return [...legsOf(from, 3), 5];
   const direction = Math.sign(to - from);
   return Array.from({ length: Math.abs(to - from) }, (_, index) => from + direction * (index + 1));
 }
 
-/** The ordered steps of a move between stages 1 to 4 in Docker; none for one from shards back to fewer servers. */
+/**
+ * The ordered steps of a move between stages in Docker; none for one from shards or from a Citus cluster back to fewer
+ * servers.
+ */
 export function planMove(from: number, to: number, facts: MoveFacts): PlannedStep[] {
-  if (from > 3) return [];
+  if (from > 3 && !(from === 4 && to === 5)) return [];
   return legsOf(from, to).flatMap((stage) =>
     (stage > from ? up(stage, facts) : down(stage, facts)).map(([id, step]) => ({ id: `${stage}:${id}`, ...step })),
   );

@@ -64,6 +64,8 @@ export interface StackConfig {
   readonly monitoring: MonitoringConfig;
   /** Set by `migrate` for as long as it prepares a move; default none. */
   readonly phase: "none" | "prepare";
+  /** While a move to stage 5 is prepared: the stage that goes on meanwhile; written by `migrate`. */
+  readonly fromStage: 3 | 4 | undefined;
   /** Where servers are: home, and regions beside it. */
   readonly regions: RegionsConfig;
   /** Image of Toxiproxy, which keeps regions in Docker apart; written by `up`. */
@@ -168,6 +170,7 @@ export const KEYS = [
   "passwordGenerations",
   "backupVolumeOptions",
   "phase",
+  "fromStage",
   ...MONITORING_KEYS,
   ...REGION_KEYS,
   "toxiproxyImage",
@@ -309,6 +312,7 @@ export function readConfig(source: ConfigSource): StackConfig {
     passwordGenerations: passwordGenerations(source),
     monitoring: readMonitoringConfig(source, target === "docker" && stage > 1, target === "docker"),
     phase: oneOf(source, "phase", ["none", "prepare"] as const, "none"),
+    fromStage: optional(source, "fromStage", 3, 4) as 3 | 4 | undefined,
     regions,
     toxiproxyImage: source("toxiproxyImage") ?? "ghcr.io/shopify/toxiproxy:2.12.0",
     aws: readAwsConfig(source, stage, target === "aws" ? regions : undefined),

@@ -125,6 +125,8 @@ export interface StackValues {
   readonly sharding: ShardingOutput | null;
   /** Null (and absent from outputs of earlier versions) below stage 5. */
   readonly citus: CitusOutput | null;
+  /** While a move to stage 5 is prepared: the Citus cluster that the rows go to, coordinator first; else null or absent. */
+  readonly arriving: readonly ClusterOutput[] | null;
   /** Null (and absent from outputs of earlier versions) where there is one region. */
   readonly regions: RegionsOutput | null;
   readonly backupContainer: string;

@@ -14,9 +14,15 @@ import { stage4 } from "./stage4.ts";
 import { stage5 } from "./stage5.ts";
 import { type Topology, planTopology } from "./topology.ts";
 
-/** `before`: while a move is prepared, the topology whose server goes on meanwhile. */
+/** `before`: while a move is prepared, the topology whose servers go on meanwhile. */
 type Stage = (stack: string, config: StackConfig, topology: Topology, before?: Topology) => StackOutputs;
-const STAGES: Record<StageNumber, Stage> = { 1: stage1, 2: stage2, 3: stage3, 4: stage4, 5: stage5 };
+const STAGES: Record<StageNumber, Stage> = {
+  1: stage1,
+  2: stage2,
+  3: (stack, config, topology) => stage3(stack, config, topology),
+  4: (stack, config, topology) => stage4(stack, config, topology),
+  5: stage5,
+};
 
 /**
  * The Pulumi program, the same for `pulumi up` and `cgraph-db up`: configuration, topology, then the stage's
@@ -34,8 +40,15 @@ export async function program(): Promise<StackOutputs | AwsStackOutputs> {
     }
     const stage = STAGES[config.stage];
     const host = await dockerHost();
-    const alone = config.phase === "prepare" && config.stage === 2;
-    const before = alone ? planTopology({ ...config, stage: 1 }, host) : undefined;
+    const earlier =
+      config.phase !== "prepare"
+        ? undefined
+        : config.stage === 2
+          ? 1
+          : config.stage === 5
+            ? config.fromStage
+            : undefined;
+    const before = earlier && planTopology({ ...config, stage: earlier }, host);
     return stage(pulumi.getStack(), config, planTopology(config, host), before);
   } catch (error) {
     if (error instanceof UserError) throw new pulumi.RunError(`${error.message}\n${error.remedy}`);

@@ -61,6 +61,7 @@ export function aloneOutputs({ config, node, server, base, backups, watching, no
     cache: null,
     sharding: null,
     citus: null,
+    arriving: null,
     regions: null,
     backupContainer: backups.containerName,
     notes,

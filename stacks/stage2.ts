@@ -3,7 +3,7 @@ import { Backups } from "../components/Backups.ts";
 import { Cluster, type ClusterArgs } from "../components/docker/cluster.ts";
 import { dockerName } from "../components/docker/names.ts";
 import type { RedisServer } from "../components/docker/redisContainer.ts";
-import { ROUTER, SHARD_PORTS } from "../components/docker/haproxyFiles.ts";
+import { ROUTER, type RoutedCluster, SHARD_PORTS } from "../components/docker/haproxyFiles.ts";
 import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
 import { PgBouncerPool } from "../components/PgBouncerPool.ts";
 import { PrimaryDb } from "../components/PrimaryDb.ts";
@@ -11,6 +11,7 @@ import { ReadReplicaSet } from "../components/ReadReplicaSet.ts";
 import { DATABASE, ROUTER_DATABASE } from "../components/roles.ts";
 import { Router } from "../components/Router.ts";
 import { ShardSet } from "../components/ShardSet.ts";
+import { arriving } from "./citus.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, foundation, repositoryOptions } from "./foundation.ts";
 import { aloneOutputs } from "./stage1.ts";
@@ -37,7 +38,15 @@ export function stage2(stack: string, config: StackConfig, topology: Topology, b
   return replicated(stack, config, topology, foundation(stack, config, topology), { before });
 }
 
+/** A stage that a stack is about to move to. */
+export interface NextStage {
+  readonly config: StackConfig;
+  readonly topology: Topology;
+}
+
 export interface ReplicatedOptions {
+  /** While a move to stage 5 is prepared: that stage, whose Citus cluster stands beside the servers that go on. */
+  readonly next?: NextStage | undefined;
   /**
    * While a move from stage 1 is prepared: its topology. Its server goes on as it is, on its own and on its port; all that
    * stands beside it is there already, the router made but not started.
@@ -66,7 +75,7 @@ export function replicated(
   config: StackConfig,
   topology: Topology,
   base: Foundation,
-  { before, cache }: ReplicatedOptions,
+  { before, cache, next }: ReplicatedOptions,
 ): StackOutputs {
   const { nodes, pool, sharding } = topology;
   const [first, ...others] = nodes;
@@ -124,6 +133,11 @@ export function replicated(
       intervalHours: config.backups.intervalHours,
       fullDays: config.backups.fullDays,
     });
+  const coming = next && arriving(stack, next.config, next.topology, base, cluster);
+  const beside: RoutedCluster[] = [
+    ...(sharding?.others.map(({ name, nodes: its }) => ({ name, nodes: its.map((node) => node.name) })) ?? []),
+    ...(coming ? [coming.routed] : []),
+  ];
   const poolers = new PgBouncerPool("pool", { site, credentials, pool, ...pools });
   const router = new Router(
     "router",
@@ -131,14 +145,20 @@ export function replicated(
       site,
       nodes: nodes.map((node) => node.name),
       poolers: poolerNames(pool.instances),
-      clusters: sharding?.others.map(({ name, nodes: its }) => ({ name, nodes: its.map((node) => node.name) })) ?? [],
+      clusters: beside,
       ports,
       regions: regional.router,
       ...{ maxReadLagBytes, maxConnections },
       started: !alone,
     },
     // Clients come when servers are there, and go before the servers do: nothing is written while they stop.
-    { dependsOn: [primary, replicas, poolers, ...(shardSet ? [shardSet] : []), ...regional.first] },
+    {
+      dependsOn: [
+        ...[primary, replicas, poolers, ...regional.first],
+        ...(shardSet ? [shardSet] : []),
+        ...(coming ? [coming.cluster] : []),
+      ],
+    },
   );
   const backups = new Backups("backups", {
     site,
@@ -207,6 +227,7 @@ export function replicated(
           })
         : null,
     citus: null,
+    arriving: coming ? coming.output(beside.length - 1) : null,
     regions: regional.output,
     backupContainer: backups.containerName,
     notes: topology.notes,

@@ -3,14 +3,14 @@ import { cacheOf } from "./cache.ts";
 import type { StackConfig } from "./config.ts";
 import { foundation } from "./foundation.ts";
 import type { StackOutputs } from "./outputs.ts";
-import { replicated } from "./stage2.ts";
+import { type NextStage, replicated } from "./stage2.ts";
 import type { Topology } from "./topology.ts";
 
 /**
  * Stage 4: shards, each a cluster like stage 3's, the first of them stage 3's own; a global database; pools for each;
  * a router database that shows all shards as one; a cache that follows every shard.
  */
-export function stage4(stack: string, config: StackConfig, topology: Topology): StackOutputs {
+export function stage4(stack: string, config: StackConfig, topology: Topology, next?: NextStage): StackOutputs {
   const base = foundation(stack, config, topology);
   const { sharding } = topology;
   if (!sharding) throw new Error("stage 4 has no shards");
@@ -22,6 +22,7 @@ export function stage4(stack: string, config: StackConfig, topology: Topology): 
       : { name: `${shard}-cache-sync`, port: routesOf(sharding, shard).write },
   );
   return replicated(stack, config, topology, base, {
+    next,
     cache: cacheOf(base, config, topology, followers),
   });
 }

@@ -1,41 +1,38 @@
 import * as pulumi from "@pulumi/pulumi";
-import { CitusCluster } from "../components/CitusCluster.ts";
-import { CitusSite } from "../components/docker/CitusSite.ts";
-import { ROUTER, SHARD_PORTS } from "../components/docker/haproxyFiles.ts";
+import { COORDINATOR_ROUTES, ROUTER, SHARD_PORTS } from "../components/docker/haproxyFiles.ts";
 import { dockerName } from "../components/docker/names.ts";
 import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
 import { PgBouncerPool } from "../components/PgBouncerPool.ts";
 import { Router } from "../components/Router.ts";
+import { citusCluster } from "./citus.ts";
 import { describeCitus } from "./shardOutputs.ts";
 import type { StackConfig } from "./config.ts";
-import { foundation, repositoryOptions } from "./foundation.ts";
+import { foundation } from "./foundation.ts";
 import { monitor } from "./monitor.ts";
 import { type StackOutputs, describeNode, describeService } from "./outputs.ts";
 import { routerConnections } from "./stage2.ts";
+import { stage3 } from "./stage3.ts";
+import { stage4 } from "./stage4.ts";
 import type { Topology } from "./topology.ts";
 
 const MiB = 1024 * 1024;
 
-/** Stage 5: a Citus cluster, HAProxy and a cluster of PgBouncers in front. */
-export function stage5(stack: string, config: StackConfig, topology: Topology): StackOutputs {
+/**
+ * Stage 5: a Citus cluster, HAProxy and a cluster of PgBouncers in front. `before`: while a move is prepared, the stage whose
+ * servers go on meanwhile, with the Citus cluster beside them.
+ */
+export function stage5(stack: string, config: StackConfig, topology: Topology, before?: Topology): StackOutputs {
+  if (before) {
+    const earlier = { ...config, stage: before.stage, phase: "none" } as const;
+    const stages = { 3: stage3, 4: stage4 } as const;
+    return stages[before.stage === 4 ? 4 : 3](stack, earlier, before, { config, topology });
+  }
   const { nodes, pool, citus: plan } = topology;
   if (!pool || !plan) throw new Error("stage 5 has no pool or no Citus cluster");
   const base = foundation(stack, config, topology);
   const { credentials } = base;
-  const { postgresVersion, dataGenerations, dataVolumeOptions, ports } = config;
-  const site = new CitusSite("citus-site", base.site, String(postgresVersion));
-  const cluster = new CitusCluster("citus", {
-    ...{ site, credentials, postgresVersion, dataGenerations, dataVolumeOptions, plan },
-    coordinator: nodes,
-    clientContainers: [dockerName(stack, ROUTER), dockerName(stack, "exporters")],
-    routerNames: [ROUTER, dockerName(stack, ROUTER)],
-    regional: undefined,
-    etcdMembers: config.etcdMembers,
-    synchronous: config.synchronous,
-    ...repositoryOptions(config),
-    intervalHours: config.backups.intervalHours,
-    fullDays: config.backups.fullDays,
-  });
+  const { postgresVersion, ports } = config;
+  const { cluster, site } = citusCluster(stack, config, topology, base);
   const { coordinator, clusters } = cluster;
   const poolers = new PgBouncerPool("pool", { site, credentials, pool });
   const router = new Router(
@@ -43,6 +40,7 @@ export function stage5(stack: string, config: StackConfig, topology: Topology): 
     {
       site,
       nodes: nodes.map((node) => node.name),
+      alias: COORDINATOR_ROUTES,
       poolers: poolerNames(pool.instances),
       clusters: plan.others.map(({ name, nodes: its }) => ({ name, nodes: its.map((node) => node.name) })),
       ports,
@@ -92,6 +90,7 @@ export function stage5(stack: string, config: StackConfig, topology: Topology): 
     cache: null,
     sharding: null,
     citus: describeCitus({ stack, plan, clusters: clusters.slice(1), ports, image }),
+    arriving: null,
     regions: null,
     backupContainer: coordinator.backups.containerName,
     notes: topology.notes,

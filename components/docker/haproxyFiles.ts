@@ -10,14 +10,26 @@ export const ROUTES = { write: 5432, read: 5433, pool: 6432, health: 8404 } as c
 
 /** A cluster beside the first. */
 export interface RoutedCluster {
-  /** shard1, global, … */
+  /** shard1, global, …; coordinator, worker1, … */
   readonly name: string;
   readonly nodes: readonly string[];
+  /** Ports inside of the stack's network; default: by its place in the list. */
+  readonly ports?: { readonly write: number; readonly read: number };
 }
+
+/**
+ * Ports inside of the stack's network that lead to a Citus cluster's coordinator, beside the cluster from which the stack moves to
+ * it and afterwards: pools that lead there keep their way while all else changes.
+ */
+export const COORDINATOR_ROUTES = { write: 5438, read: 5439 } as const;
 
 /** Ports inside of the stack's network that lead to the clusters beside the first, by their place in the list. */
 export const clusterRoutes = (index: number): { readonly write: number; readonly read: number } =>
   clusterPorts(5440, index);
+
+/** The same of a cluster at that place of the list. */
+export const routesAt = ({ ports }: RoutedCluster, index: number): { readonly write: number; readonly read: number } =>
+  ports ?? clusterRoutes(index);
 
 /** Two ports for each of these clusters, from `first` on. */
 export const clusterPorts = (first: number, index: number): { readonly write: number; readonly read: number } => ({
@@ -47,6 +59,8 @@ export interface HaproxyArgs {
   /** PostgreSQL servers by their name on the network. */
   readonly nodes: readonly string[];
   readonly poolers: readonly string[];
+  /** Further ports that lead to the first cluster; default none. */
+  readonly alias?: { readonly write: number; readonly read: number };
   /** Clusters beside the first, each with routes of its own; default none. */
   readonly clusters?: readonly RoutedCluster[];
   /** Other regions; default none. */
@@ -96,10 +110,10 @@ resolvers docker
  * haproxy.cfg of what passes this machine's ports on to the router's ways to clusters. A container of its own: Docker publishes
  * ports of a container only when it is made, and the router, which clients hang on, must not be made anew for another shard.
  */
-export const shardPortsConf = (clusters: number, maxConnections: number): string =>
+export const shardPortsConf = (clusters: readonly RoutedCluster[], maxConnections: number): string =>
   `${head(maxConnections)}
-${Array.from({ length: clusters }, (_, index) => Object.values(clusterRoutes(index)))
-  .flat()
+${clusters
+  .flatMap((cluster, index) => Object.values(routesAt(cluster, index)))
   .map(
     (port) => `listen to-${port}
   bind :${port}
@@ -144,6 +158,7 @@ interface Routes {
   readonly index: number;
   readonly servers: readonly string[];
   readonly ports: { readonly write: number; readonly read: number };
+  readonly alias?: { readonly write: number; readonly read: number } | undefined;
   readonly maxReadLagBytes: number;
 }
 
@@ -160,12 +175,15 @@ function clusterBackends({ suffix, servers, maxReadLagBytes }: Routes): string {
   return `${primary}\n${replicas}`;
 }
 
+const bind = (port: number, alias: number | undefined): string =>
+  `bind :${port}${alias === undefined ? "" : `\n  bind :${alias}`}`;
+
 const routes = (one: Routes): string => `frontend write${one.suffix}
-  bind :${one.ports.write}
+  ${bind(one.ports.write, one.alias?.write)}
   default_backend primary${one.suffix}
 
 frontend read${one.suffix}
-  bind :${one.ports.read}
+  ${bind(one.ports.read, one.alias?.read)}
   use_backend replicas${one.suffix} if { nbsrv(replicas${one.suffix}) gt 0 }
   default_backend primary${one.suffix}
 
@@ -229,14 +247,17 @@ backend guard
  * has: cutting them would be an error for whoever reads. The pools let go of theirs within `server_lifetime`.
  */
 export function haproxyConf(args: HaproxyArgs): string {
-  const { nodes, poolers, clusters = [], regions, maxReadLagBytes, maxConnections } = args;
+  const { nodes, poolers, clusters = [], regions, maxReadLagBytes, maxConnections, alias } = args;
   const ways = (one: Omit<Routes, "maxReadLagBytes">): string =>
     regions ? regionalRoutes({ ...one, maxReadLagBytes }, regions) : routes({ ...one, maxReadLagBytes });
-  const others = clusters.map(({ name, nodes: servers }, index) =>
-    ways({ suffix: `-${name}`, index: index + 1, servers, ports: clusterRoutes(index) }),
+  const others = clusters.map((cluster, index) =>
+    ways({
+      suffix: `-${cluster.name}`,
+      ...{ index: index + 1, servers: cluster.nodes, ports: routesAt(cluster, index) },
+    }),
   );
   return `${head(maxConnections)}
-${ways({ suffix: "", index: 0, servers: nodes, ports: ROUTES })}
+${ways({ suffix: "", index: 0, servers: nodes, ports: ROUTES, alias })}
 ${others.map((text) => `${text}\n`).join("")}frontend pool
   bind :${ROUTES.pool}
   default_backend poolers

@@ -13,15 +13,19 @@ export interface Applied {
   readonly local: readonly string[];
 }
 
-/** Brings the tables to what they should be; run again, it changes nothing. `client`: their owner, on the coordinator. */
+/**
+ * Brings the tables to what they should be; run again, it changes nothing. `client`: their owner, on the coordinator. `since`: the
+ * first month of messages that are to come, default this one.
+ */
 export async function applyCitusSchema(
   client: Client,
   { messages, citus }: Pick<StackConfig, "messages" | "citus">,
   progress: Pick<Step, "detail">,
+  since = new Date(),
 ): Promise<Applied> {
   const detail = (what: string): void => progress.detail(what);
   await applyStatements(client, wholeSchema(), detail);
-  await partitionEmpty(client, new Date(), messages);
+  await partitionEmpty(client, since, messages);
   const facts = await distributeTables(client, citus.shardCount, detail);
   return { local: localTables(citusTables(), facts) };
 }

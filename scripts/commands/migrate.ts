@@ -1,5 +1,6 @@
 import { CLEARED } from "../../migration/reshard.ts";
 import { planMove } from "../../migration/moves.ts";
+import { SWITCHED } from "../../migration/toCitus.ts";
 import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { STAGES } from "../../stacks/guide.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
@@ -51,10 +52,10 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
   if (values.stage === to) {
     throw new UserError(`stack ${flags.stack} is at stage ${to} already`, "nothing was changed", EXIT.wrongUse);
   }
-  if (to > 4 || values.stage > 3) {
+  if (values.stage > 3 && !(values.stage === 4 && to === 5)) {
     throw new UserError(
-      to > 4 ? "moves to stage 5 are not in this version yet" : "there is no move from shards back to one database",
-      "see docs/sharding.md",
+      `there is no move from ${values.stage === 5 ? "a Citus cluster" : "shards"} back to fewer servers`,
+      values.stage === 5 ? "see docs/citus.md" : "see docs/sharding.md",
       EXIT.refused,
     );
   }
@@ -86,6 +87,14 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
 const NO_RETURN: Readonly<Record<string, string>> = {
   discard: "the data of the servers that are gone is deleted",
   clear: CLEARED,
+  switch: SWITCHED,
+};
+
+const noReturnOf = (id: string): string | null => {
+  const name = id.slice(id.indexOf(":") + 1);
+  // On the way to shards it can be taken back.
+  if (name === "switch" && !id.startsWith("5:")) return null;
+  return NO_RETURN[name] ?? null;
 };
 
 /** Steps of a move that has begun: those that its journal names. */
@@ -93,7 +102,7 @@ function begunBefore(journal: Journal): Begun {
   const planned = journal.steps.map(({ id, title }): PlannedStep => ({
     ...{ id, title, does: "", clients: "nothing", pause: null, movesBytes: 0, wayBack: "" },
     duration: { seconds: 0, basis: "" },
-    noReturn: NO_RETURN[id.slice(id.indexOf(":") + 1)] ?? null,
+    noReturn: noReturnOf(id),
   }));
   return { journal, planned };
 }

@@ -46,7 +46,8 @@ export async function factsOf(stack: string, values: StackValues, to: number): P
   const at = (stage: number): StackConfig => checkedConfig(stack, { stage: String(stage) });
   const stages = [values.stage, ...legsOf(values.stage, to)];
   const { database, messages, partitioned } = await sizesOf(values);
-  const sharded = stages.includes(4) ? planTopology(at(4), host) : undefined;
+  const sharded = stages.slice(1).includes(4) ? planTopology(at(4), host) : undefined;
+  const distributed = stages.slice(1).includes(5) ? planTopology(at(5), host) : undefined;
   return {
     databaseBytes: database,
     messagesBytes: messages,
@@ -58,6 +59,9 @@ export async function factsOf(stack: string, values: StackValues, to: number): P
         buckets: sharded.sharding.buckets,
         replicas: sharded.nodes.length - 1,
       },
+    }),
+    ...(distributed?.citus && {
+      citus: { workers: distributed.citus.workers, replicas: distributed.nodes.length - 1 },
     }),
     restarts: Object.fromEntries(
       stages.slice(1).map((stage, index) => [stage, restartsBetween(at(stages[index] ?? stage), at(stage), host)]),

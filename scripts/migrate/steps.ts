@@ -17,6 +17,7 @@ import type { Facts } from "./journal.ts";
 import { partitionMessages } from "./partitions.ts";
 import type { MoveStep, Progress } from "./runner.ts";
 import { withRouterReady } from "./takeover.ts";
+import { toCitusWorks } from "../toCitus/steps.ts";
 import { toShardsWorks } from "../toShards/steps.ts";
 
 /** A backup that is younger than this is fresh. */
@@ -206,7 +207,11 @@ export function executable(
   return legs.flatMap((to, index) => {
     const from = index === 0 ? ends.from : (legs[index - 1] ?? ends.from);
     const recall = (id: string): Facts => facts(`${to}:${id}`);
-    const works = { ...workOf(context, from, to, recall), ...(to === 4 ? toShardsWorks(context, recall) : {}) };
+    const works = {
+      ...workOf(context, from, to, recall),
+      ...(to === 4 ? toShardsWorks(context, recall) : {}),
+      ...(to === 5 ? toCitusWorks(context, from, recall) : {}),
+    };
     return planned
       .filter(({ id }) => id.startsWith(`${to}:`))
       .map(({ id, title, noReturn }): MoveStep => {

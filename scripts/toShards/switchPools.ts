@@ -19,11 +19,15 @@ export type Front = "first" | "router";
 const WRITE = `cat >/etc/cgraph/.pgbouncer.ini.new && chown root:postgres /etc/cgraph/.pgbouncer.ini.new &&
   chmod 0640 /etc/cgraph/.pgbouncer.ini.new && mv /etc/cgraph/.pgbouncer.ini.new /etc/cgraph/pgbouncer.ini`;
 
-async function writeFront(values: StackValues, config: StackConfig, front: Front): Promise<void> {
+/** pgbouncer.ini of a stack's pools that lead there. */
+async function frontIni(values: StackValues, config: StackConfig, front: Front): Promise<string> {
   const { pool, sharding } = planTopology(config, await dockerHost());
   if (!pool || !sharding) throw new Error("only a sharded stack has pools that lead to all shards");
   const pools = shardedPools(sharding, front === "router");
-  const ini = containerPgbouncerIni(pool, loginOf(values, "cgraph_pooler").user, pools);
+  return containerPgbouncerIni(pool, loginOf(values, "cgraph_pooler").user, pools);
+}
+
+async function writeIni(values: StackValues, ini: string): Promise<void> {
   const poolers = values.services.filter(({ kind }) => kind === "pgbouncer");
   await Promise.all(
     poolers.map(({ container }) =>
@@ -53,9 +57,21 @@ export async function leadPools(
   front: Front,
   work: () => Promise<boolean>,
 ): Promise<number> {
+  const ini = (to: Front): Promise<string> => frontIni(values, config, to);
+  const inis = { to: await ini(front), back: await ini(front === "router" ? "first" : "router") };
+  return leadPoolsBy(values, inis, [DATABASE, READ_DATABASE, GLOBAL_DATABASE], work);
+}
+
+/** The same by the poolers' whole configuration: where they are to lead, and where they led before. */
+export async function leadPoolsBy(
+  values: StackValues,
+  inis: { readonly to: string; readonly back: string },
+  databases: readonly string[],
+  work: () => Promise<boolean>,
+): Promise<number> {
   for (let tries = 0; tries < TRIES; tries++) {
-    await writeFront(values, config, front);
-    const pause = new PoolPause(values, [DATABASE, READ_DATABASE, GLOBAL_DATABASE]);
+    await writeIni(values, inis.to);
+    const pause = new PoolPause(values, databases);
     let ready = false;
     try {
       await pause.begin();
@@ -67,7 +83,7 @@ export async function leadPools(
       }
     } finally {
       // What a pooler has not read must not be what it reads when it starts anew.
-      if (!ready) await writeFront(values, config, front === "router" ? "first" : "router");
+      if (!ready) await writeIni(values, inis.back);
     }
     if (ready) return pause.heldMs;
     await sleep(1000);

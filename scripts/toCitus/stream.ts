@@ -1,0 +1,264 @@
+/** How rows come to the Citus cluster: copied and followed into staging, copied on into Citus, then followed there too. */
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type SourceTable,
+  appliersSql,
+  arrivedSql,
+  copyStateSql,
+  dropSlotSql,
+  fillOrder,
+  publishSql,
+  sourceTablesSql,
+  stagingOf,
+  stagingTablesSql,
+  streamOf,
+  subscribeSql,
+  sumSql,
+  triggersSql,
+  unpublishSql,
+} from "../../citus/moveSql.ts";
+import { DATABASE } from "../../components/roles.ts";
+import { dropSubscriptionSql } from "../../sharding/moveSql.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
+import { currentPrimary } from "../lib/cluster.ts";
+import { docker } from "../lib/docker.ts";
+import type { Progress } from "../migrate/runner.ts";
+import { type CitusPlaces, type Source, isReference, keyOf } from "./places.ts";
+
+type Detail = Pick<Progress, "detail">;
+
+export async function tablesOf(source: Source): Promise<SourceTable[]> {
+  const tables = JSON.parse((await source.ask(sourceTablesSql(source.tables))) || "[]") as SourceTable[];
+  const without = tables.find(({ primaryKey }) => primaryKey === null);
+  if (without) {
+    throw new UserError(
+      `table ${without.name} has no primary key: its changes cannot be followed`,
+      "apply the schema: ./cgraph-db schema apply",
+      EXIT.refused,
+    );
+  }
+  return fillOrder(tables, isReference);
+}
+
+const hasStaging = async ({ name, node }: Source): Promise<boolean> =>
+  (await node.ask(`SELECT count(*) FROM pg_database WHERE datname = '${stagingOf(name)}'`)) === "1";
+
+const hasSubscription = async ({ name, node }: Source): Promise<boolean> =>
+  (await node.ask(`SELECT count(*) FROM pg_subscription WHERE subname = '${streamOf(name)}'`)) === "1";
+
+/** Begins a source's copy into its staging database, whatever of it is there already. */
+async function begin(source: Source, streamRole: string): Promise<void> {
+  const { name, ask, node, staging, conninfo } = source;
+  const tables = await tablesOf(source);
+  if (!(await hasStaging(source))) await node.ask(`CREATE DATABASE ${stagingOf(name)}`, "postgres");
+  if (await hasSubscription(source)) return;
+  await ask(
+    publishSql(
+      tables.map((table) => table.name),
+      streamRole,
+    ),
+  );
+  // Of an earlier try whose subscription was never there.
+  await ask(dropSlotSql(name));
+  await staging(stagingTablesSql(tables));
+  await staging(subscribeSql(name, conninfo));
+}
+
+/** Copies every source into staging; ends when all are copied and followed. */
+export async function copyToStaging({ sources }: CitusPlaces, streamRole: string, progress: Detail): Promise<void> {
+  for (const source of sources) await begin(source, streamRole);
+  for (;;) {
+    const states = await Promise.all(
+      sources.map(async ({ name, staging }) => (await staging(copyStateSql(name))).split("|").map(Number)),
+    );
+    const sum = (index: number): number => states.reduce((total, state) => total + (state[index] ?? 0), 0);
+    const [tables, copied, rows] = [sum(0), sum(1), sum(2)];
+    progress.detail(`${copied} of ${tables} tables${rows > 0 ? `, ${rows} rows of those at work` : ""}`);
+    if (tables > 0 && copied === tables) return;
+    await sleep(500);
+  }
+}
+
+/** Stops what fills staging, so that it stays as it is; what changes meanwhile waits at the source. */
+export async function hold({ sources }: CitusPlaces): Promise<void> {
+  await Promise.all(
+    sources.map(async ({ name, staging }) => {
+      await staging(`ALTER SUBSCRIPTION ${streamOf(name)} DISABLE`);
+      for (const until = Date.now() + 60_000; (await staging(appliersSql(name))) !== "0"; await sleep(100)) {
+        if (Date.now() > until)
+          throw new UserError("a subscription does not stop", "see ./cgraph-db logs", EXIT.failed);
+      }
+    }),
+  );
+}
+
+export async function goOn({ sources }: CitusPlaces): Promise<void> {
+  await Promise.all(sources.map(({ name, staging }) => staging(`ALTER SUBSCRIPTION ${streamOf(name)} ENABLE`)));
+}
+
+/** A table of staging into Citus' of the same name, on the same node: whole or not at all. */
+async function copyOn({ name: source, node }: Source, { name, columns }: SourceTable, again: boolean): Promise<void> {
+  const { container } = await currentPrimary(node.values);
+  const list = columns.map((column) => `"${column.name}"`).join(", ");
+  const copy = `COPY public.${name} (${list})`;
+  // A try that was broken off may have come to its end: rows that are there already are left as they are.
+  const into = again
+    ? `CREATE TEMP TABLE again (LIKE public.${name}); COPY again (${list}) FROM STDIN; INSERT INTO public.${name} (${list}) SELECT ${list} FROM again ON CONFLICT DO NOTHING`
+    : `${copy} FROM STDIN`;
+  const psql = "psql -XAtq -v ON_ERROR_STOP=1 --single-transaction";
+  const script = `set -o pipefail; ${psql} -d ${stagingOf(source)} -c '${copy} TO STDOUT' | ${psql} -d ${DATABASE} ${into
+    .split("; ")
+    .map((statement) => `-c '${statement}'`)
+    .join(" ")}`;
+  await docker(["exec", "--user", "postgres", container, "bash", "-c", script]);
+}
+
+export interface Filled {
+  /** `SOURCE/TABLE` of those that are in Citus. */
+  readonly tables: readonly string[];
+  readonly rows: number;
+  readonly seconds: number;
+}
+
+/** Copies what is staged into Citus while it is held, and has what changes from then on go the same way. */
+export async function fillCitus(
+  places: CitusPlaces,
+  before: { readonly begun: readonly string[]; readonly done: readonly string[] },
+  progress: Progress,
+): Promise<Filled> {
+  const begun = new Set(before.begun);
+  const done = new Set(before.done);
+  let rows = 0;
+  const startedAt = Date.now();
+  await hold(places);
+  for (const source of places.sources) {
+    const tables = await tablesOf(source);
+    for (const table of tables) {
+      const id = `${source.name}/${table.name}`;
+      if (!done.has(id)) {
+        const again = begun.has(id);
+        progress.remember({ begun: [...begun.add(id)] });
+        progress.detail(`${table.name} of ${source.name}`);
+        await copyOn(source, table, again);
+        progress.remember({ done: [...done.add(id)] });
+      }
+      rows += Number((await source.staging(`SELECT count(*) FROM public.${table.name}`)) || 0);
+    }
+    await source.staging(`SET client_min_messages = warning; ${triggersSql(tables, keyOf)}`);
+  }
+  return { tables: [...done], rows, seconds: (Date.now() - startedAt) / 1000 };
+}
+
+interface Sum {
+  rows: bigint;
+  checksum: bigint;
+}
+
+const parse = (text: string): Sum => {
+  const [rows = "0", checksum = "0"] = text.split("|");
+  return { rows: BigInt(rows), checksum: BigInt(checksum) };
+};
+
+const total = (sums: readonly Sum[]): Sum =>
+  sums.reduce((all, one) => ({ rows: all.rows + one.rows, checksum: all.checksum + one.checksum }), {
+    ...{ rows: 0n, checksum: 0n },
+  });
+
+const said = ({ rows, checksum }: Sum): string => `${rows} rows, checksum ${checksum}`;
+
+/** Compares tables of several databases with what should be the same; gives how many rows that were. Throws where they differ. */
+async function compare(
+  names: readonly string[],
+  one: (table: string) => Promise<readonly Sum[]>,
+  other: (table: string) => Promise<readonly Sum[]>,
+  words: { readonly one: string; readonly other: string },
+  progress: Detail,
+): Promise<number> {
+  let rows = 0;
+  const wrong: string[] = [];
+  for (const name of names) {
+    progress.detail(name);
+    const [a, b] = [total(await one(name)), total(await other(name))];
+    if (a.rows !== b.rows || a.checksum !== b.checksum) {
+      wrong.push(`${name}: ${said(a)} in ${words.one}, ${said(b)} in ${words.other}`);
+    }
+    rows += Number(a.rows);
+  }
+  if (wrong.length === 0) return rows;
+  throw new UserError(
+    `the rows are not the same: ${wrong.join("; ")}`,
+    "look at both before you go on: ./cgraph-db migrate --rollback takes the move back",
+    EXIT.failed,
+  );
+}
+
+const sumsAt =
+  (sources: readonly Source[], tables: ReadonlyMap<string, SourceTable>, ask: (source: Source) => Source["ask"]) =>
+  (name: string): Promise<Sum[]> =>
+    Promise.all(
+      sources
+        .filter((source) => source.tables.includes(name))
+        .map(async (source) => parse(await ask(source)(sumSql(tables.get(name) ?? missing(name))))),
+    );
+const missing = (name: string): never => {
+  throw new Error(`table ${name} is not known`);
+};
+
+async function knownTables({ sources }: CitusPlaces): Promise<Map<string, SourceTable>> {
+  const all = await Promise.all(sources.map(tablesOf));
+  return new Map(all.flat().map((table) => [table.name, table]));
+}
+
+/** Whether Citus has what is staged, every row of every table: while both are held. */
+export async function compareCitus(places: CitusPlaces, progress: Detail): Promise<number> {
+  const tables = await knownTables(places);
+  const citus = async (name: string): Promise<Sum[]> => [
+    parse(await places.coordinator.ask(sumSql(tables.get(name) ?? missing(name)))),
+  ];
+  const staged = sumsAt(places.sources, tables, (source) => source.staging);
+  return compare([...tables.keys()], staged, citus, { one: "what was copied", other: "the Citus cluster" }, progress);
+}
+
+/** Whether staging has what the sources have: when nobody writes there any more. */
+export async function compareSources(places: CitusPlaces, progress: Detail): Promise<number> {
+  const tables = await knownTables(places);
+  const there = sumsAt(places.sources, tables, (source) => source.ask);
+  const staged = sumsAt(places.sources, tables, (source) => source.staging);
+  return compare(
+    [...tables.keys()],
+    there,
+    staged,
+    { one: "the databases before", other: "what was copied" },
+    progress,
+  );
+}
+
+/** Waits until all that sources have written up to these positions is in Citus; gives whether it is, in this time. */
+export async function arrived(
+  { sources }: CitusPlaces,
+  positions: ReadonlyMap<string, string>,
+  withinMs: number,
+): Promise<boolean> {
+  const until = Date.now() + withinMs;
+  const waits = sources.map(async ({ name, ask }) => {
+    while (Date.now() < until) {
+      if ((await ask(arrivedSql(name, positions.get(name) ?? ""), "postgres")) === "t") return true;
+      await sleep(20);
+    }
+    return false;
+  });
+  return (await Promise.all(waits)).every(Boolean);
+}
+
+/** Removes streams and staging, at both ends. */
+export async function removeStreams({ sources }: CitusPlaces): Promise<void> {
+  for (const source of sources) {
+    if (await hasStaging(source)) {
+      if (await hasSubscription(source)) {
+        await source.staging(`${dropSubscriptionSql(streamOf(source.name)).join(";\n")};`);
+      }
+      await source.node.ask(`DROP DATABASE ${stagingOf(source.name)} WITH (FORCE)`, "postgres");
+    }
+    await source.ask(unpublishSql(source.name));
+  }
+}
