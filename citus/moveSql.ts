@@ -18,6 +18,12 @@ export const stagingOf = (source: string): string => `cgraph_staging_${source}`;
 export interface SourceTable {
   readonly name: string;
   readonly columns: readonly { readonly name: string; readonly type: string; readonly notNull: boolean }[];
+  /** Null where it has none. */
+  readonly primaryKey: readonly string[] | null;
+}
+
+/** One whose changes can be followed. */
+export interface KeyedTable extends SourceTable {
   readonly primaryKey: readonly string[];
 }
 
@@ -40,7 +46,7 @@ CREATE PUBLICATION ${PUBLICATION} FOR TABLE ${tables.map((table) => `public.${ta
   WITH (publish = 'insert, update, delete', publish_via_partition_root = true);`;
 
 /** The staging database's tables: the source's columns and keys, nothing else. */
-export const stagingTablesSql = (tables: readonly SourceTable[]): string =>
+export const stagingTablesSql = (tables: readonly KeyedTable[]): string =>
   tables
     .map(
       ({ name, columns, primaryKey }) =>
@@ -121,7 +127,7 @@ export const sumSql = ({ name, columns }: SourceTable): string =>
   `SELECT count(*), coalesce(sum(hashtextextended(ROW(${columns.map((column) => `t.${identifier(column.name)}`).join(", ")})::text, 0)::numeric), 0) FROM public.${name} t`;
 
 /** Tables in an order in which every row finds the rows that it refers to: users, what is nobody's, then the rest. */
-export const fillOrder = (tables: readonly SourceTable[], isReference: (name: string) => boolean): SourceTable[] => {
+export const fillOrder = <T extends SourceTable>(tables: readonly T[], isReference: (name: string) => boolean): T[] => {
   const rank = ({ name }: SourceTable): number => (isReference(name) ? 0 : name === ANCHOR ? 1 : 2);
   return [...tables].sort((a, b) => rank(a) - rank(b));
 };

@@ -210,7 +210,7 @@ export function executable(
     const works = {
       ...workOf(context, from, to, recall),
       ...(to === 4 ? toShardsWorks(context, recall) : {}),
-      ...(to === 5 ? toCitusWorks(context, from, recall) : {}),
+      ...(to === 5 ? toCitusWorks(context, from) : {}),
     };
     return planned
       .filter(({ id }) => id.startsWith(`${to}:`))

@@ -27,12 +27,8 @@ const CITUS_PART = /^(coordinator|worker\d+)-/;
 /** What only the databases before it had: servers, backups, and who led last. */
 const EARLIER_PART = /^(pg\d+|(shard\d+|global)-.*|backups)(-|$)/;
 
-/** The work of the steps, by name. `from`: the stage before. `recall`: what another step remembers. */
-export function toCitusWorks(
-  context: MoveContext,
-  from: number,
-  recall: (step: string) => Facts,
-): Readonly<Record<string, Work>> {
+/** The work of the steps, by name. `from`: the stage before. */
+export function toCitusWorks(context: MoveContext, from: number): Readonly<Record<string, Work>> {
   const config = context.config(5);
   const places = async () => citusPlaces(await context.values());
   const settleAll = async (): Promise<void> => {

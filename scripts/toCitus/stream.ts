@@ -1,6 +1,7 @@
 /** How rows come to the Citus cluster: copied and followed into staging, copied on into Citus, then followed there too. */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  type KeyedTable,
   type SourceTable,
   appliersSql,
   arrivedSql,
@@ -27,7 +28,7 @@ import { type CitusPlaces, type Source, isReference, keyOf } from "./places.ts";
 
 type Detail = Pick<Progress, "detail">;
 
-export async function tablesOf(source: Source): Promise<SourceTable[]> {
+export async function tablesOf(source: Source): Promise<KeyedTable[]> {
   const tables = JSON.parse((await source.ask(sourceTablesSql(source.tables))) || "[]") as SourceTable[];
   const without = tables.find(({ primaryKey }) => primaryKey === null);
   if (without) {
@@ -37,7 +38,10 @@ export async function tablesOf(source: Source): Promise<SourceTable[]> {
       EXIT.refused,
     );
   }
-  return fillOrder(tables, isReference);
+  const keyed = tables.flatMap(({ primaryKey, ...table }): KeyedTable[] =>
+    primaryKey ? [{ ...table, primaryKey }] : [],
+  );
+  return fillOrder(keyed, isReference);
 }
 
 const hasStaging = async ({ name, node }: Source): Promise<boolean> =>
