@@ -8,7 +8,6 @@ import { writeStackConfig } from "../lib/stackConfig.ts";
 import { checkMove } from "../migrate/checks.ts";
 import type { MoveContext } from "../migrate/context.ts";
 import { discard } from "../migrate/discard.ts";
-import type { Facts } from "../migrate/journal.ts";
 import type { MoveStep } from "../migrate/runner.ts";
 import { asClusterOwner } from "../shards/owner.ts";
 import { forgetClusters } from "../shards/forget.ts";
