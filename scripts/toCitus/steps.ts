@@ -24,7 +24,7 @@ const strings = (value: unknown): string[] => (Array.isArray(value) ? (value as 
 /** What only the Citus cluster has. */
 const CITUS_PART = /^(coordinator|worker\d+)-/;
 /** What only the databases before it had: servers, backups, and who led last. */
-const EARLIER_PART = /^(pg\d+|(shard\d+|global)-.*|backups)(-|$)/;
+const EARLIER_PART = /^(pg\d+|shard\d+|global|backups?)(-|$)/;
 
 /** The work of the steps, by name. `from`: the stage before. */
 export function toCitusWorks(context: MoveContext, from: number): Readonly<Record<string, Work>> {
