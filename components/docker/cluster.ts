@@ -43,6 +43,9 @@ export interface ClusterArgs {
   readonly citus?: { readonly group: CitusGroup; readonly rules: NonNullable<ClusterConfigArgs["rules"]> };
 }
 
+/** A cluster's type, and by itself the place of the first cluster's parts among a stack's resources. */
+const FIRST_CLUSTER_TYPE = "cgraph:docker:Cluster";
+
 /** What servers under Patroni share: etcd, which says who leads, and the cluster's configuration in it. */
 export class Cluster extends pulumi.ComponentResource {
   readonly scope: string;
@@ -53,7 +56,7 @@ export class Cluster extends pulumi.ComponentResource {
   readonly #config: Record<string, unknown>;
 
   constructor(name: string, args: ClusterArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("cgraph:docker:Cluster", name, {}, opts);
+    super(FIRST_CLUSTER_TYPE, name, {}, opts);
     this.#args = args;
     this.scope = args.scope;
     this.routerNames = args.routerNames;
@@ -61,8 +64,10 @@ export class Cluster extends pulumi.ComponentResource {
     const members = etcdNames(args.etcdMembers);
     const token = dockerName(args.site.stack);
     // Who led last, and how far the WAL was, keeps a stale replica from taking over: it lives as long as the data.
+    // Of a stack that has moved to a Citus cluster it was the first cluster's, and goes over to the coordinator's as it is.
+    const formerly = args.citus && FIRST_CLUSTER_TYPE;
     const etcd = (member: string) =>
-      etcdContainer({ site: args.site, service: member, member, members, token, memoryMiB: 512 }, this);
+      etcdContainer({ site: args.site, service: member, member, members, token, memoryMiB: 512, formerly }, this);
     const containers = args.beside ? [] : members.map(etcd);
     this.etcdContainerNames = containers.map((container) => container.name);
     oneShot(

@@ -1,4 +1,4 @@
-import * as pulumi from "@pulumi/pulumi";
+import type * as pulumi from "@pulumi/pulumi";
 import { Backups, type BackupsArgs } from "../Backups.ts";
 import { BackupRepository, type BackupRepositoryArgs } from "../BackupRepository.ts";
 import { PrimaryDb } from "../PrimaryDb.ts";
@@ -62,8 +62,7 @@ export function clusterServers(
       routerNames: args.routerNames,
       regional: args.regional,
     },
-    // A stack that moves here has an etcd already: it goes over to this cluster as it is.
-    beside ? child : { ...child, aliases: [{ name: "cluster", parent: pulumi.rootStackResource }] },
+    child,
   );
   const common = { site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions };
   const primary = new PrimaryDb(`${prefix}primary`, { ...common, node: first, place: { cluster } }, child);

@@ -1,5 +1,5 @@
 import * as docker from "@pulumi/docker";
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
 import type { Site } from "./DockerSite.ts";
 import { dockerName } from "./names.ts";
@@ -16,6 +16,8 @@ export interface EtcdArgs {
   readonly memoryMiB: number;
   /** More of the container's environment; default none. */
   readonly envs?: readonly string[];
+  /** Types of those in whose midst it was before, as an URN has them; default: it was always where it is. */
+  readonly formerly?: string | undefined;
 }
 
 /** A member of an etcd, with a volume that outlives it: what was decided must not be forgotten with a container. */
@@ -23,10 +25,17 @@ export function etcdContainer(args: EtcdArgs, parent: pulumi.Resource): docker.C
   const { site, member } = args;
   const name = site.named(args.service);
   const hostname = dockerName(site.stack, name);
+  const aliases = (type: string, child: string): string[] =>
+    args.formerly === undefined
+      ? []
+      : [`urn:pulumi:${pulumi.getStack()}::${pulumi.getProject()}::${args.formerly}$${type}::${child}`];
   const volume = new docker.Volume(
     `${name}-data`,
     { name: dockerName(site.stack, name, "data"), labels: site.labels },
-    { parent, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
+    {
+      ...{ parent, protect: true, retainOnDelete: true, ignoreChanges: ["labels"] },
+      aliases: aliases("docker:index/volume:Volume", `${name}-data`),
+    },
   );
   return new docker.Container(
     name,
@@ -53,6 +62,6 @@ export function etcdContainer(args: EtcdArgs, parent: pulumi.Resource): docker.C
       ...HEALTH,
       destroyGraceSeconds: 30,
     },
-    { parent, deleteBeforeReplace: true },
+    { parent, deleteBeforeReplace: true, aliases: aliases("docker:index/container:Container", name) },
   );
 }
