@@ -3,6 +3,7 @@ import { enableCompileCache } from "node:module";
 import { Command, CommanderError } from "commander";
 import { EXIT, type ExitCode, UserError } from "../tuning/errors.ts";
 import { DEFAULT_STACK, checkStackName } from "./lib/stackFiles.ts";
+import { addCitusCommands } from "./citusCommands.ts";
 import { type Run, addLookCommands } from "./lookCommands.ts";
 
 enableCompileCache();
@@ -112,6 +113,8 @@ movingBuckets(command("reshard", "Move buckets between shards in use: onto more 
 movingBuckets(command("rebalance", "Spread the buckets evenly over the shards that there are")).action(
   runs(async () => (await import("./commands/reshard.ts")).reshard),
 );
+
+addCitusCommands(command, runs);
 
 command("down", "Stop and remove everything but data and secrets")
   .option("--delete-data", "data, backups and secrets too: asks for the stack's name")

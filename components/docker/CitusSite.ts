@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { DockerSite, Site } from "./DockerSite.ts";
-import { type BuiltImage, buildImage } from "./images.ts";
+import { type BuiltImage, buildImage, citusBuild } from "./images.ts";
 
 /** The minor series of Citus that a new node's image gets; 14 is the first for PostgreSQL 18, and has 17 too. */
 export const CITUS_VERSION = "14.0";
@@ -21,11 +21,10 @@ export class CitusSite extends pulumi.ComponentResource implements Site {
     this.labels = site.labels;
     this.networkName = site.networkName;
     this.tlsVolumeName = site.tlsVolumeName;
-    this.postgresImage = buildImage(
-      "citus",
-      { version, baseImage: site.postgresImage.name, buildArgs: { CITUS: CITUS_VERSION } },
-      { parent: this, dependsOn: [site] },
-    );
+    this.postgresImage = buildImage("citus", citusBuild(version, site.postgresImage.name, CITUS_VERSION), {
+      parent: this,
+      dependsOn: [site],
+    });
     this.registerOutputs({ postgresImageId: this.postgresImage.id });
   }
 

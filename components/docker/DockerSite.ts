@@ -2,7 +2,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import type { PostgresMajor } from "../../tuning/hardware.ts";
-import { type BuiltImage, buildImage } from "./images.ts";
+import { type BuiltImage, buildImage, postgresBuild } from "./images.ts";
 import { dockerName, stackLabels } from "./names.ts";
 
 export interface DockerSiteArgs {
@@ -56,11 +56,7 @@ export class DockerSite extends pulumi.ComponentResource implements Site {
     );
     const { baseImage } = args;
     const version = String(args.postgresVersion);
-    this.postgresImage = buildImage(
-      "postgres",
-      { version, baseImage, buildArgs: { PG_MAJOR: version } },
-      { parent: this },
-    );
+    this.postgresImage = buildImage("postgres", postgresBuild(version, baseImage), { parent: this });
     this.#servicesImage = args.services
       ? buildImage("services", { version: "1", baseImage }, { parent: this })
       : undefined;

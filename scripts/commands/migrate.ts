@@ -16,6 +16,7 @@ import { type Journal, beginJournal, closeJournal, openJournal } from "../migrat
 import { runBack, runForward } from "../migrate/runner.ts";
 import { executable } from "../migrate/steps.ts";
 import { renderSteps } from "../report/terminal.ts";
+import { requireCitusToBeHad } from "../setup/citusImage.ts";
 
 export interface MigrateFlags {
   readonly stack: string;
@@ -59,7 +60,9 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
       EXIT.refused,
     );
   }
-  await checkTopology(checkedConfig(flags.stack, { stage: String(to) }));
+  const config = checkedConfig(flags.stack, { stage: String(to) });
+  await checkTopology(config);
+  await requireCitusToBeHad(config);
   const planned = planMove(values.stage, to, await factsOf(flags.stack, values, to));
   if (flags.pauseAfter !== undefined && !planned.some(({ id }) => id === flags.pauseAfter)) {
     throw new UserError(

@@ -14,6 +14,7 @@ import { tellAws } from "../report/aws.ts";
 import { tellDocker } from "../report/docker.ts";
 import { checkPage, writePage } from "../report/pageFile.ts";
 import { renderTerminal } from "../report/terminal.ts";
+import { requireCitusToBeHad } from "../setup/citusImage.ts";
 import { adoptDockerContext } from "../setup/engine.ts";
 
 /** How a preview is shown. */
@@ -51,6 +52,7 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   const config = checkedConfig(flags.stack, wanted);
   if (config.target === "docker") await adoptDockerContext();
   await checkTopology(config);
+  await requireCitusToBeHad(config);
   const stack = await openStack(flags.stack);
   await checkTarget(stack, config);
   allowReplacing(stack, flags.allowReplace);

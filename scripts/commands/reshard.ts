@@ -77,7 +77,7 @@ async function begin(context: MoveContext, flags: ReshardFlags): Promise<Journal
   if (!sharding) {
     throw new UserError(
       `stack ${flags.stack} is at stage ${values.stage}, without shards`,
-      "shards come with stage 4",
+      values.stage === 5 ? "see ./cgraph-db workers" : "shards come with stage 4",
       EXIT.refused,
     );
   }

@@ -9,6 +9,7 @@ import { type PoolState, poolStates } from "../lib/pooler.ts";
 import { bytes, print, printJson, table } from "../lib/print.ts";
 import { type RotationState, olderTable, rotationState } from "../rotate/sessions.ts";
 import { type Lag, replicationLag } from "../lib/replication.ts";
+import { citusStatus, citusTable } from "../citus/report.ts";
 import { regionStates, regionTable } from "../regions/states.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 
@@ -50,7 +51,7 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
   const containers = [...allNodes(values), ...services].map(({ container }) => container);
   const views = regionalViews(values);
   const regions = regionsOf(values) ? await regionStates(values) : undefined;
-  const [states, members, lags, pools, cache, alerts, rotation] = await Promise.all([
+  const [states, members, lags, pools, cache, alerts, rotation, citus] = await Promise.all([
     containerStates(containers),
     isCluster(values) ? ofAll(views, clusterMembers) : undefined,
     isCluster(values) ? ofAll(views, replicationLag) : [],
@@ -58,6 +59,7 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
     cacheState(values),
     firingAlerts(values),
     rotationState(values).catch(() => null),
+    citusStatus(values).catch(() => undefined),
   ]);
   const health = (container: string): string => {
     const state = states.find((one) => one.name === container);
@@ -82,6 +84,7 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
       pools,
       cache,
       sharding: values.sharding,
+      citus: citus ?? null,
       regions: regions ?? null,
       alerts,
       rotation,
@@ -90,6 +93,8 @@ export async function status(flags: { stack: string; json?: boolean }): Promise<
     });
   } else {
     printStatus(flags.stack, values, nodes, others, pools, cache);
+    if (citus) print(citusTable(citus));
+    else if (citus === undefined) print("shards: unknown, the coordinator or a worker does not answer");
     if (regions) print(regionTable(values, regions));
     printAlerts(values, alerts);
     printRotation(rotation);

@@ -25,8 +25,10 @@ import {
 import { checkStackName } from "../lib/stackFiles.ts";
 import { stateValues } from "../lib/state.ts";
 import { checkSharding } from "../shards/guard.ts";
+import { checkCitus } from "../citus/guard.ts";
 import { checkTarget } from "../lib/target.ts";
 import { OFFICIAL_BASE } from "../setup/baseImage.ts";
+import { requireCitusToBeHad } from "../setup/citusImage.ts";
 import { chooseGrafana } from "../setup/grafanaImage.ts";
 import { setUp } from "../setup/steps.ts";
 import { toxiproxyImage } from "../setup/toxiproxyImage.ts";
@@ -95,6 +97,7 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     const loading = Promise.all([import("../lib/stack.ts"), import("../lib/deploy.ts")]);
     const toolchain = await setUp({ mayInstall: flags.install });
     await checkTopology(config);
+    await requireCitusToBeHad(config, readStackConfig(flags.stack)["baseImage"] ?? toolchain.baseImage);
     // A registry that does not answer is waited for while the stack is opened.
     const choosing = chooseGrafana(config.monitoring, () => hasGrafana(flags.stack));
     choosing.catch(() => undefined);
@@ -114,7 +117,9 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     if (config.regions.others.length > 0 && readStackConfig(flags.stack)["toxiproxyImage"] === undefined) {
       wanted["toxiproxyImage"] = await toxiproxyImage();
     }
-    await checkSharding(stack, (await stateValues(stack)) as StackValues | undefined, config);
+    const before = (await stateValues(stack)) as StackValues | undefined;
+    await checkCitus(stack, before, config);
+    await checkSharding(stack, before, config);
     const { grafanaImage } = await choosing;
     if (grafanaImage === null) unsetStackConfig(flags.stack, "grafanaImage");
     else if (grafanaImage !== undefined) wanted["grafanaImage"] = grafanaImage;
