@@ -44,8 +44,9 @@ export const rebalanceSql = ({ drainOnly }: { readonly drainOnly: boolean }): st
   `SELECT coalesce(citus_rebalance_start(drain_only => ${drainOnly}, shard_transfer_mode => 'force_logical'), 0);`;
 
 const ENDED = new Set(["finished", "failed", "cancelled"]);
+export const hasEnded = ({ state }: Rebalance): boolean => ENDED.has(state);
 export const isUnderWay = (rebalance: Rebalance | null): rebalance is Rebalance =>
-  rebalance !== null && !ENDED.has(rebalance.state);
+  rebalance !== null && !hasEnded(rebalance);
 
 /** How far a rebalance has come. */
 export interface RebalanceProgress {

@@ -4,6 +4,7 @@ import {
   REBALANCE_SQL,
   type Rebalance,
   type RebalanceProgress,
+  hasEnded,
   isUnderWay,
   progressOf,
   rebalanceSql,
@@ -49,7 +50,7 @@ async function lookOn(values: StackValues, title: string, job: number): Promise<
           const why = trouble(rebalance);
           progress.detail(`${progressText(how)}${why === undefined ? "" : `; tried again: ${why}`}`);
           if (rebalance.state === "finished") return { value: how, done: progressText(how) };
-          if (!isUnderWay(rebalance)) {
+          if (hasEnded(rebalance)) {
             const said = rebalance.moves.find(({ state, message }) => state === "error" && message !== null)?.message;
             throw new UserError(
               `the moves of shards ${rebalance.state === "cancelled" ? "were cancelled" : "failed"}${said == null ? "" : `: ${said}`}`,
