@@ -12,6 +12,7 @@ import { docker, listLabelled } from "../lib/docker.ts";
 import { note, step } from "../lib/progress.ts";
 import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import type { MoveContext } from "../migrate/context.ts";
+import { discard } from "../migrate/discard.ts";
 import { forgetClusters } from "../shards/forget.ts";
 import { citusNodes, onCoordinator, requireCitus } from "./coordinator.ts";
 import { disksOf } from "./disks.ts";
@@ -25,6 +26,9 @@ export interface Removed {
   /** Volumes that stay in Docker, of no use to the stack any more. */
   readonly keptVolumes: readonly string[];
 }
+
+/** Volumes of data and of backups, which stay; the others are written anew for every container. */
+const HOLDS_DATA = /-(data(-\d+)?|backups)$/;
 
 const groupOf = (name: string): number => Number(name.slice("worker".length));
 
@@ -124,6 +128,11 @@ export async function removeWorkers(context: MoveContext, count: number, yes: bo
   });
   writeStackConfig(stack, { workers: String(workers) });
   await settle(brought.values);
+  const keptVolumes = brought.left.filter((volume) => HOLDS_DATA.test(volume));
+  await discard(
+    context,
+    brought.left.filter((volume) => !keptVolumes.includes(volume)),
+  );
   forgetPending(stack);
-  return { workers, removed, moved, keptVolumes: brought.left };
+  return { workers, removed, moved, keptVolumes };
 }

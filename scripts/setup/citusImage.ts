@@ -19,12 +19,18 @@ const ANSWER_MS = 5_000;
 /** An image that was built before, the base image, or packages. */
 export type CitusSource = "image" | "base" | "packages";
 
-/** Whether an image has Citus' files for a major of PostgreSQL. */
+/** Whether an image has Citus' files for a major of PostgreSQL. Nothing of it is run. */
 async function hasCitus(image: string, major: number): Promise<boolean> {
   if (!(await isHere(image))) return false;
-  const file = `/usr/share/postgresql/${major}/extension/citus.control`;
-  const test = ["run", "--rm", "--network", "none", "--entrypoint", "test", image, "-e", file];
-  return (await run("docker", test)).code === 0;
+  const { code, stdout } = await run("docker", ["create", "--network", "none", image, "nothing"]);
+  if (code !== 0) return false;
+  const container = stdout.trim();
+  try {
+    const file = `${container}:/usr/share/postgresql/${major}/extension/citus.control`;
+    return (await run("docker", ["cp", file, "-"])).code === 0;
+  } finally {
+    await run("docker", ["rm", container]);
+  }
 }
 
 /** Undefined where the repository answers with its index, else why it is of no use. */

@@ -93,6 +93,8 @@ export class CitusChat {
 
   start(): this {
     this.#stopped = false;
+    this.#errors = 0;
+    this.#messages.clear();
     this.mark();
     this.#pauses.acknowledge();
     this.#running = Promise.all(Array.from({ length: this.#clients }, (_, number) => this.#run(number)));
