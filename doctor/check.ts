@@ -36,6 +36,8 @@ export interface Check<Row = unknown> {
   readonly each?: boolean;
   /** What a moment shows may be gone in the next: the query is asked again, and findings must be in both. */
   readonly momentary?: boolean;
+  /** Where there is anything to check, without which nothing is said of it; undefined: everywhere. */
+  applies?(facts: Facts): boolean;
   judge(rows: readonly Row[], facts: Facts): Judged;
 }
 

@@ -25,6 +25,9 @@ export interface ServerFacts {
   readonly extensions: readonly Extension[];
 }
 
+/** Which node of a Citus cluster a server is, by Citus' own group: 0 is the coordinator. */
+export const CITUS_GROUP_SQL = "SELECT groupid FROM pg_catalog.pg_dist_local_group";
+
 export interface Extension {
   readonly name: string;
   readonly schema: string;
@@ -65,6 +68,8 @@ export interface HardwareFacts {
 export interface Facts extends ServerFacts {
   /** The stack's name of the server; null where there is only one. */
   readonly server: string | null;
+  /** Its group in a Citus cluster, 0 for the coordinator; null: it is no node of one. */
+  readonly citusGroup: number | null;
   readonly thresholds: Thresholds;
   /** Undefined for a database that is not ours. */
   readonly stack: StackFacts | undefined;
@@ -104,6 +109,10 @@ const KEEPERS: Readonly<Record<string, string>> = { pg_partman: "partman", pg_cr
 
 export const extensionOf = (facts: Pick<ServerFacts, "extensions">, name: string): Extension | undefined =>
   facts.extensions.find((one) => one.name === name);
+
+/** Whether it plans the queries of a Citus cluster, and knows where its shards are. */
+export const isCitusCoordinator = ({ citusGroup, inRecovery }: Pick<Facts, "citusGroup" | "inRecovery">): boolean =>
+  citusGroup === 0 && !inRecovery;
 
 /** Schemas that hold nothing of the application's: pg_partman's, say, unless it was put beside its tables. */
 export function otherSchemas(facts: Pick<ServerFacts, "extensions">, isStack: boolean): string[] {

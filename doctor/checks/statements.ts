@@ -1,7 +1,7 @@
 /** Statements, as pg_stat_statements has them: slow ones, and lookups of single rows that come in masses. */
 import { count, milliseconds } from "../../tuning/words.ts";
 import type { Check, Query } from "../check.ts";
-import { extensionOf } from "../facts.ts";
+import { type Facts, extensionOf } from "../facts.ts";
 import { type Finding, above, finding } from "../finding.ts";
 import { identifier } from "../../components/sqlText.ts";
 import { MARK } from "../sql.ts";
@@ -36,6 +36,11 @@ const LISTED = 50;
 const ABOUT_ROWS =
   "^[\\s(]*(/\\*.*?\\*/\\s*|--[^\\n]*\\n\\s*)*(select|insert|update|delete|with|merge|values|table)\\M";
 
+/** Who runs a Citus cluster, not its application: nodes, shards and their moves. */
+const MANAGES_CITUS =
+  "^\\s*select\\s+(\\*\\s+from\\s+)?(pg_catalog\\.)?(citus_\\w+|create_(distributed|reference)_table\\w*|(un)?distribute_table|alter_distributed_table|isolate_tenant\\w*|rebalance_table\\w*|get_rebalance\\w*|run_command_on_\\w+|recover_prepared_transactions|(master|worker|start_metadata)_\\w+)\\s*\\(";
+const pattern = (text: string): string => `E'${text.replaceAll("\\", "\\\\")}'`;
+
 export const statements: Query<StatementsRow> = {
   name: "statements",
   asked: "monitor",
@@ -48,7 +53,7 @@ export const statements: Query<StatementsRow> = {
           max(max_exec_time) AS longest, max(stddev_exec_time) AS deviation, sum(rows)::float8 AS rows
         FROM ${identifier(extensionOf(facts, "pg_stat_statements")?.schema ?? "public")}.pg_stat_statements
         WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND queryid IS NOT NULL
-          AND query ~* E'${ABOUT_ROWS.replaceAll("\\", "\\\\")}' AND strpos(query, '${MARK}') = 0
+          AND query ~* ${pattern(ABOUT_ROWS)} AND query !~* ${pattern(MANAGES_CITUS)} AND strpos(query, '${MARK}') = 0
         GROUP BY queryid) s) s`,
   add: (own, others) => [addStatements([...own, ...others])],
 };
@@ -86,7 +91,9 @@ export const guessedP99 = ({ calls, total, longest, deviation }: Statement): num
 const whole = (text: string): string => `${redacted(text, Number.POSITIVE_INFINITY)};`;
 const SHOWN_CHARACTERS = 600;
 
-function slowFinding(one: Statement, severity: Finding["severity"], allTotal: number, version: number): Finding {
+function slowFinding(one: Statement, severity: Finding["severity"], allTotal: number, facts: Facts): Finding {
+  // Citus plans no distributed statement whose parameters have no values.
+  const generic = facts.version >= 160_000 && facts.citusGroup === null;
   const [mean, p99] = [one.total / one.calls, guessedP99(one)];
   const percent = Math.round((100 * one.total) / allTotal);
   return finding({
@@ -104,8 +111,8 @@ function slowFinding(one: Statement, severity: Finding["severity"], allTotal: nu
       rowsPerCall: Number((one.rows / one.calls).toPrecision(4)),
       statement: redacted(one.text, Number.POSITIVE_INFINITY),
     },
-    fix: [`EXPLAIN ${version >= 160_000 ? "(GENERIC_PLAN) " : ""}${whole(one.text)}`],
-    note: `see whether missing-index has an index for it${version >= 160_000 ? "" : "; put values in the place of $1 and the others"}`,
+    fix: [`EXPLAIN ${generic ? "(GENERIC_PLAN) " : ""}${whole(one.text)}`],
+    note: `see whether missing-index has an index for it${generic ? "" : "; put values in the place of $1 and the others"}`,
   });
 }
 
@@ -113,12 +120,13 @@ function slowFinding(one: Statement, severity: Finding["severity"], allTotal: nu
 export const slowQueryCheck: Check<StatementsRow> = {
   id: "slow-query",
   query: statements,
-  judge([row], { thresholds, version }) {
+  judge([row], facts) {
+    const { thresholds } = facts;
     const findings = (row?.statements ?? []).flatMap((one): Finding[] => {
       if (one.calls < thresholds.slowQueryCalls) return [];
       const severity = above(one.total / one.calls, thresholds.slowQueryMs, thresholds.slowQueryCriticalMs);
       const tail = one.calls >= thresholds.slowQueryTailCalls && guessedP99(one) > thresholds.slowQueryMs;
-      return severity || tail ? [slowFinding(one, severity ?? "info", row?.total ?? 0, version)] : [];
+      return severity || tail ? [slowFinding(one, severity ?? "info", row?.total ?? 0, facts)] : [];
     });
     return { findings };
   },

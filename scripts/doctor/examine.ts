@@ -4,7 +4,15 @@ import { type Asked, type Check, type Query, whyNot } from "../../doctor/check.t
 import { ALL_CHECKS } from "../../doctor/checks/all.ts";
 import { missingIndexFindings } from "../../doctor/checks/missingIndexes.ts";
 import { type StatementsRow, statements } from "../../doctor/checks/statements.ts";
-import { FACTS_SQL, type Facts, type HardwareFacts, type ServerFacts, otherSchemas } from "../../doctor/facts.ts";
+import {
+  CITUS_GROUP_SQL,
+  FACTS_SQL,
+  type Facts,
+  type HardwareFacts,
+  type ServerFacts,
+  extensionOf,
+  otherSchemas,
+} from "../../doctor/facts.ts";
 import { type Finding, type NotChecked, countsOf, sorted } from "../../doctor/finding.ts";
 import type { DoctorReport } from "../../doctor/report.ts";
 import { MARK, asJson } from "../../doctor/sql.ts";
@@ -41,6 +49,7 @@ function factsOf(server: ServerFacts, name: string | null, place: Place, options
   const stack = place.stackFacts?.(name);
   return {
     ...server,
+    citusGroup: null,
     server: place.replicas.length > 0 ? (name ?? place.address) : null,
     thresholds: thresholds(options.limits),
     stack,
@@ -60,6 +69,13 @@ const QUERIES: readonly Query[] = [
   ).values(),
 ];
 
+const applies = (check: Check, facts: Facts): boolean => check.applies?.(facts) ?? true;
+
+/** Whether a check that applies needs the query, or advice does. */
+const isAsked = (query: Query, facts: Facts): boolean =>
+  query.name === tableScans.name ||
+  ALL_CHECKS.some((check) => check.query?.name === query.name && applies(check, facts));
+
 async function answerOf(session: Session, query: Query, facts: Facts): Promise<Answer> {
   const reason = whyNot(query.needs, facts);
   if (reason !== undefined) return { reason };
@@ -73,7 +89,9 @@ async function answerOf(session: Session, query: Query, facts: Facts): Promise<A
 async function askPrimary(place: Place, facts: Facts): Promise<Server> {
   const sessions: Readonly<Record<Asked, Session>> = { monitor: place.monitor, reader: place.reader };
   const answers = new Map<string, Answer>();
-  for (const query of QUERIES) answers.set(query.name, await answerOf(sessions[query.asked], query, facts));
+  for (const query of QUERIES.filter((one) => isAsked(one, facts))) {
+    answers.set(query.name, await answerOf(sessions[query.asked], query, facts));
+  }
   return { facts, answers };
 }
 
@@ -185,10 +203,11 @@ export async function examine(place: Place, options: ExamineOptions = {}): Promi
   const silent = asked.flatMap((one, index) =>
     one.status === "rejected" ? [`${place.replicas[index]?.name}: ${messageOf(one.reason)}`] : [],
   );
-  const alone = await askPrimary(place, factsOf(server, place.server, place, options));
+  const group = extensionOf(server, "citus") ? ((await place.monitor.ask(CITUS_GROUP_SQL)) as number) : null;
+  const alone = await askPrimary(place, { ...factsOf(server, place.server, place, options), citusGroup: group });
   const primary = withReplicas(alone, replicas, silent);
   const told: Told[] = [];
-  for (const check of ALL_CHECKS) {
+  for (const check of ALL_CHECKS.filter((one) => applies(one, primary.facts))) {
     const { query } = check;
     const session = query ? { monitor: place.monitor, reader: place.reader }[query.asked] : undefined;
     told.push(await judge(check, primary, session));

@@ -79,9 +79,14 @@ export const commandOf = (stack: string): ((words: string) => string) => {
   return (words) => remedies.cgraph(words);
 };
 
+/** Where a server has its certificates. */
+const TLS = "/run/cgraph-tls";
+
 /** A server in a container, which is reached by nobody but its neighbours: its own psql asks it. */
 export function inContainer({ name, container }: NodeOutput, { user, password }: RoleLogin): Replica {
-  const url = `postgresql://${user}@localhost/${DATABASE}?sslmode=verify-full&sslrootcert=/run/cgraph-tls/ca.crt`;
+  // The certificate lets the role in where nodes of a Citus cluster come from; elsewhere the password does.
+  const tls = `sslrootcert=${TLS}/ca.crt&sslcert=${TLS}/server.crt&sslkey=${TLS}/server.key`;
+  const url = `postgresql://${user}@localhost/${DATABASE}?sslmode=verify-full&${tls}`;
   const env = { PGPASSWORD: password, PGOPTIONS: PSQL_OPTIONS, PGAPPNAME: APPLICATION, PGCONNECT_TIMEOUT: "5" };
   return {
     name,

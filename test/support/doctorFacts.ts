@@ -22,6 +22,7 @@ export const facts = (changes: Partial<Facts> = {}): Facts => ({
   standbys: 0,
   statementsMax: 5000,
   extensions: [{ name: "pg_stat_statements", schema: "public", version: "1.11" }],
+  citusGroup: null,
   server: null,
   thresholds: thresholds(),
   stack: undefined,
