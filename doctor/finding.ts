@@ -29,6 +29,13 @@ export const CHECKS = {
   "primary-key": "tables without a primary key",
   partition: "partitions running out",
   setting: "settings that endanger data, or differ from what the hardware asks for",
+  "every-shard": "statements of a Citus cluster that ask every shard",
+  "shard-join": "joins of distributed tables that carry rows between nodes",
+  "shard-skew": "nodes and shards that hold more than their share, or nothing",
+  "hot-tenant": "tenants that take much of a node's time",
+  "citus-table": "tables on the coordinator alone, and large reference tables",
+  "citus-node": "nodes that are not there, of other versions, or lack what Citus needs",
+  "citus-transaction": "writes over several nodes that were prepared and not ended",
   "backup-verification": "backups that nobody has tried",
   disk: "disk in use",
 } as const;

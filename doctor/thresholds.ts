@@ -90,6 +90,22 @@ export const LIMITS = {
   archiveSeconds: ours(180, "s", "a server archives each minute and tries again each minute: three were missed"),
   archiveCriticalSeconds: ours(900, "s", "so much would be lost with the disk, against one minute meant to be"),
   settingFactor: ours(2, "times", "for a server of unknown kind: within a factor of two it is a matter of taste"),
+  // A Citus cluster
+  everyShardCalls: ours(100, "calls", "fewer are reports, which may ask every shard"),
+  everyShardTimeShare: ours(10, "percent", "under a tenth of all time there is little to win: information only"),
+  nodeSkew: ours(1.5, "times the mean", "moving shards costs more than an unevenness that few notice"),
+  nodeSkewBytes: ours(GiB, "bytes", "less above the mean is moved for nothing"),
+  shardSkew: ours(3, "times the mean", "by chance alone shards of many users differ by less than a half"),
+  shardSkewBytes: ours(GiB, "bytes", "less above the mean troubles no node"),
+  tenantCpuPercent: ours(25, "percent of a processor", "less is no reason to move anybody"),
+  tenantSharePercent: ours(20, "percent of its node", "with less it is one of many busy ones"),
+  localTableRows: ours(10_000, "rows", "as bigTableRows: a smaller table on the coordinator alone is information only"),
+  referenceBytes: ours(
+    GiB,
+    "bytes",
+    "a copy on every node costs disk and cache there; smaller ones are what they are for",
+  ),
+  referenceWarningBytes: ours(10 * GiB, "bytes", "so much on every node is taken from what is distributed"),
   // Partitions and backups
   futurePartitions: ours(2, "partitions", "one may be full of errors' dates; two leave a whole period to mend it"),
   verificationDays: ours(35, "days", "a restore tested once a month, and some days late"),

@@ -1,9 +1,12 @@
-/** Every check that is one query and a judgement. Missing indexes are advice, which takes more (advice/). */
+/** Every check that is one query and a judgement. Missing indexes and what Citus' planner says are advice, which takes more. */
 import type { Check } from "../check.ts";
 import { archiverCheck } from "./archiver.ts";
 import { backupVerificationCheck, diskCheck } from "./backups.ts";
 import { indexBloatCheck, tableBloatCheck } from "./bloat.ts";
 import { cacheHitCheck } from "./cache.ts";
+import { citusNodeCheck, citusTransactionCheck } from "./citusNodes.ts";
+import { citusTableCheck, shardSkewCheck } from "./citusShards.ts";
+import { hotTenantCheck } from "./citusTenants.ts";
 import { connectionsCheck, poolSumCheck } from "./connections.ts";
 import { duplicateIndexCheck, invalidIndexCheck, unusedIndexCheck } from "./indexes.ts";
 import { partitionCheck } from "./partitions.ts";
@@ -38,6 +41,11 @@ export const ALL_CHECKS: readonly Check[] = [
   primaryKeyCheck,
   partitionCheck,
   settingCheck,
+  shardSkewCheck,
+  hotTenantCheck,
+  citusTableCheck,
+  citusNodeCheck,
+  citusTransactionCheck,
   backupVerificationCheck,
   diskCheck,
 ];

@@ -3,6 +3,7 @@ import { literal } from "../../components/sqlText.ts";
 import { duration } from "../../tuning/words.ts";
 import type { Check, Query } from "../check.ts";
 import { type Finding, finding } from "../finding.ts";
+import { RECOVER, RECOVER_NOTE, isCitusTransaction } from "./citusNodes.ts";
 import { asJson } from "../sql.ts";
 import { redacted } from "../statements/redact.ts";
 
@@ -52,6 +53,7 @@ function transactionFinding(
 ): Finding {
   const who = `${row.user}${row.application === "" ? "" : ` (${row.application})`}`;
   const statement = redacted(row.statement);
+  const ofCitus = row.gid !== null && isCitusTransaction(row.gid);
   const idle = isIdle(row) ? `, idle for ${duration(row.stateSeconds)} of it after` : "";
   return finding({
     check,
@@ -67,9 +69,16 @@ function transactionFinding(
       horizonAge: row.horizonAge,
       statement,
     },
-    fix: [row.gid === null ? `SELECT pg_terminate_backend(${row.pid});` : `ROLLBACK PREPARED ${literal(row.gid)};`],
-    note:
-      severity === "info"
+    fix: [
+      ofCitus
+        ? RECOVER
+        : row.gid === null
+          ? `SELECT pg_terminate_backend(${row.pid});`
+          : `ROLLBACK PREPARED ${literal(row.gid)};`,
+    ],
+    note: ofCitus
+      ? RECOVER_NOTE
+      : severity === "info"
         ? "it copies the database from one snapshot: let it end"
         : "vacuum removes no row that was deleted after it began; what it has written is rolled back",
   });
