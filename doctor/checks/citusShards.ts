@@ -87,7 +87,7 @@ export const citusShards: Query<CitusShardsRow> = {
           'like', (SELECT json_build_object('column', quote_ident(a.attname), 'table', o.table) FROM pg_attribute a
             JOIN tables o ON o."distributedBy" = a.attname
             JOIN pg_attribute b ON b.attrelid = o.oid AND b.attname = a.attname AND b.atttypid = a.atttypid
-            WHERE kind = 'local' AND a.attrelid = t.oid AND a.attnum > 0 AND a.attname <> 'id'
+            WHERE t.kind = 'local' AND a.attrelid = t.oid AND a.attnum > 0 AND a.attname <> 'id'
             ORDER BY a.attnum, o.table LIMIT 1)) ORDER BY t.table), '[]')
         FROM (SELECT * FROM tables) t LEFT JOIN locals l ON l.oid = t.oid) AS tables,
       (SELECT coalesce(json_agg(json_build_object('colocation', colocation, 'node', node, 'bytes', bytes,

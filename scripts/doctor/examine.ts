@@ -2,6 +2,8 @@
 import { type TableScanRow, tableScans } from "../../doctor/advice/tables.ts";
 import { type Asked, type Check, type Query, whyNot } from "../../doctor/check.ts";
 import { ALL_CHECKS } from "../../doctor/checks/all.ts";
+import { type CitusShardsRow, citusShards } from "../../doctor/checks/citusShards.ts";
+import { shardFindings } from "../../doctor/checks/citusStatements.ts";
 import { missingIndexFindings } from "../../doctor/checks/missingIndexes.ts";
 import { type StatementsRow, statements } from "../../doctor/checks/statements.ts";
 import {
@@ -11,6 +13,7 @@ import {
   type HardwareFacts,
   type ServerFacts,
   extensionOf,
+  isCitusCoordinator,
   otherSchemas,
 } from "../../doctor/facts.ts";
 import { type Finding, type NotChecked, countsOf, sorted } from "../../doctor/finding.ts";
@@ -20,6 +23,7 @@ import { type Thresholds, thresholds } from "../../doctor/thresholds.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { advise } from "./advise.ts";
 import type { Place, Replica } from "./place.ts";
+import { askedShards } from "./shardPlans.ts";
 import type { Session } from "./session.ts";
 
 export interface ExamineOptions {
@@ -185,6 +189,23 @@ async function missingIndexes({ facts, answers }: Server, reader: Session): Prom
   };
 }
 
+/** What Citus' planner says of statements; nothing where there is no coordinator. */
+async function shardsAsked({ facts, answers }: Server, reader: Session): Promise<Told> {
+  if (!isCitusCoordinator(facts)) return { findings: [], notChecked: [] };
+  const shards = answers.get(citusShards.name) ?? { reason: "it was not asked" };
+  const rows = answers.get(statements.name) ?? { reason: "it was not asked" };
+  for (const answer of [shards, rows]) {
+    if (!("reason" in answer)) continue;
+    const { reason } = answer;
+    return { findings: [], notChecked: (["every-shard", "shard-join"] as const).map((check) => ({ check, reason })) };
+  }
+  const [placed] = "rows" in shards ? (shards.rows as CitusShardsRow[]) : [];
+  const [counted] = "rows" in rows ? (rows.rows as StatementsRow[]) : [];
+  if (!placed || !counted) return { findings: [], notChecked: [] };
+  const asked = await askedShards(reader, placed, counted.statements, facts);
+  return { findings: shardFindings(asked, counted.total, facts), notChecked: [] };
+}
+
 /** Everything that there is to say. Throws a UserError where the server is too old or goes away. */
 export async function examine(place: Place, options: ExamineOptions = {}): Promise<DoctorReport> {
   const began = performance.now();
@@ -216,6 +237,7 @@ export async function examine(place: Place, options: ExamineOptions = {}): Promi
     told.push({ findings: [], notChecked: silent.map((reason) => ({ check: check.id, reason })) });
   }
   told.push(await missingIndexes(primary, place.reader));
+  told.push(await shardsAsked(primary, place.reader));
   const findings = sorted(told.flatMap((one) => one.findings));
   return {
     database: server.database,
