@@ -67,7 +67,6 @@ export async function benchCapacity(options: CapacityOptions): Promise<Report> {
     }
     const pooler = await server.poolerCost(LOOKUP, options.seconds);
     const cacheEntryBytes = await server.cacheEntryBytes();
-    const compressed = await server.compressedShare();
     const replay = await server.replay(SCRIPTS, options.seconds);
     return {
       name: "capacity",
@@ -96,7 +95,6 @@ export async function benchCapacity(options: CapacityOptions): Promise<Report> {
         sizes,
         poolerCpuMs: round(pooler, 4),
         cacheEntryBytes,
-        compressed,
         replay,
       },
     };

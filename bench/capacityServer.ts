@@ -233,15 +233,6 @@ export class CapacityServer {
     return Math.round((after - before) / entries);
   }
 
-  /** What lz4 leaves of data files (a backup of the whole server), as a share. */
-  async compressedShare(): Promise<number> {
-    const size = async (compress: string): Promise<number> => {
-      const backup = `pg_basebackup -h /socket -U postgres -D - -F tar -X none -c fast ${compress} 2>/dev/null | wc -c`;
-      return Number(await docker(["exec", this.#client, "bash", "-c", backup]));
-    };
-    return Number(((await size("--compress=server-lz4")) / (await size("--compress=none"))).toFixed(3));
-  }
-
   /** How fast one process replays WAL: the server is killed and starts again. Bytes of WAL, and seconds. */
   async replay(scripts: readonly Script[], seconds: number): Promise<{ bytes: number; seconds: number }> {
     await resetReadMarks(this);

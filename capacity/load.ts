@@ -2,49 +2,110 @@
 import { GUIDE } from "../stacks/guide.ts";
 import { MEASURED } from "./measured.ts";
 
-const SECONDS_PER_MONTH = 730 * 3600;
+export const SECONDS_PER_MONTH = 730 * 3600;
 /** The guide's table at its stage 4's end: 1 B messages a month and 10 TB for 10 M users. */
 const AT = GUIDE[4];
 const usersAt = AT.users.value.max ?? 1;
 export const MESSAGES_PER_USER = (AT.messagesPerMonth.value.max ?? 0) / usersAt;
 export const BYTES_PER_USER = ((AT.databaseSizeGB.value.max ?? 0) * 1e9) / usersAt;
 
-/** Ours, where the guide says nothing. */
-export const ASSUMED = { peakToMean: 3, reactionsPerMessage: 0.2, marksPerMessage: 0.5 } as const;
+/** Ours, where the guide says nothing. Each is a line in docs/capacity.md. */
+export const ASSUMED = {
+  peakToMean: 3,
+  reactionsPerMessage: 0.2,
+  marksPerMessage: 0.5,
+  /** Whose messages a conversation has: with their ids, Citus asks their shards only. */
+  sendersPerConversation: 2,
+  /** Of its CPU, disk, …: what a part is planned to be filled to. The guide warns of disks at 70 %. */
+  fill: 0.7,
+  /** Pages that are not in memory. The guide warns where it is more. */
+  missShare: 0.01,
+  /** To the next node and back, while a connection is held. */
+  networkMs: 1,
+  /** Of a pool's connections: busy at the peak, so that nobody waits. */
+  busyShare: 0.5,
+  /** Of all users, who are there at the peak; entries of the cache for each. */
+  activeShare: 0.1,
+  cacheEntriesPerActive: 5,
+  /** What compression leaves of a backup, of the data as of the WAL. */
+  compressedShare: 0.5,
+} as const;
+
 /** "Message loading is 80 % of your load" (Stage 2); of the rest, half are writes. */
-const SHARE = { reads: 0.8, writes: 0.1, lookups: 0.1 } as const;
+export const SHARE = { reads: 0.8, writes: 0.1, lookups: 0.1 } as const;
+
+/** How the last messages of a conversation are found. */
+export const READINGS = {
+  every: "every shard is asked: messages by sender_id, as the guide distributes them, read by conversation_id",
+  members: "the members' shards are asked: the same table, their sender_ids in the WHERE clause as well",
+  conversation: "one shard is asked: messages distributed by conversation_id, which is not the guide's way",
+} as const;
+export type Reading = keyof typeof READINGS;
+
+/** Shards that one read, and one marking as read, asks. */
+export function shardsAsked(reading: Reading, shardCount: number): number {
+  const few = { members: ASSUMED.sendersPerConversation, conversation: 1 };
+  return reading === "every" ? shardCount : Math.min(shardCount, few[reading]);
+}
 
 export interface Load {
   readonly databaseBytes: number;
   readonly messagesPerSecond: number;
+  readonly reactionsPerSecond: number;
+  readonly marksPerSecond: number;
   readonly readsPerSecond: number;
   readonly lookupsPerSecond: number;
   readonly statementsPerSecond: number;
-  /** Cores busy at all workers together where a read asks one shard. */
-  readonly workerCores: number;
-  readonly routingCores: number;
+  /** CPUs busy at all workers together. */
+  readonly workerCpus: number;
+  /** CPUs busy with parsing, planning and passing on: at the coordinator, or at whatever nodes are asked. */
+  readonly routingCpus: number;
   readonly walBytesPerSecond: number;
+  /** Pages read and written a second, and one flush of the WAL for each write. */
+  readonly iops: number;
+  /** Rows on their way to the application. */
+  readonly resultBytesPerSecond: number;
+  /** Connections in use at the same time, by Little's law. */
+  readonly busyConnections: number;
 }
 
-/** At the peak. `shardsAsked`: by one read of a conversation. */
-export function loadOf(users: number, shardsAsked: number): Load {
+/** At the peak. */
+export function loadOf(users: number, asked: number): Load {
+  const m = MEASURED;
   const messages = (users * MESSAGES_PER_USER * ASSUMED.peakToMean) / SECONDS_PER_MONTH;
   const [reactions, marks] = [messages * ASSUMED.reactionsPerMessage, messages * ASSUMED.marksPerMessage];
-  const statements = (messages + reactions + marks) / SHARE.writes;
+  const writes = messages + reactions + marks;
+  const statements = writes / SHARE.writes;
   const [reads, lookups] = [statements * SHARE.reads, statements * SHARE.lookups];
-  const m = MEASURED;
-  const readMs = m.readCpuMs.value + (shardsAsked - 1) * m.readPartCpuMs.value;
-  const routeMs = m.routeCpuMs.value + (shardsAsked - 1) * m.fanOutCpuMsPerShard.value;
-  const writesMs = messages * m.insertCpuMs.value + reactions * m.reactionCpuMs.value + marks * m.markCpuMs.value;
+
+  const routeMs = m.routeCpuMs.value + (asked - 1) * m.fanOutCpuMs.value;
+  const readMs = m.readCpuMs.value + asked * m.shardCpuMs.value;
+  const markMs = m.markCpuMs.value + asked * m.shardCpuMs.value;
+  const insertMs = m.insertCpuMs.value + m.shardCpuMs.value;
+  const reactionMs = m.reactionCpuMs.value + m.shardCpuMs.value;
+  const workerCpus = (reads * readMs + marks * markMs + messages * insertMs + reactions * reactionMs) / 1000;
+  // Users are a reference table: the node that is asked has them itself.
+  const lookupMs = m.routeCpuMs.value + m.lookupCpuMs.value;
+  const routingCpus =
+    ((reads + marks) * routeMs + (messages + reactions) * m.routeCpuMs.value + lookups * lookupMs) / 1000;
+
+  const imagePages =
+    messages * m.insertImagePages.value + marks * m.markImagePages.value + reactions * m.reactionImagePages.value;
   return {
     databaseBytes: users * BYTES_PER_USER,
     messagesPerSecond: messages,
+    reactionsPerSecond: reactions,
+    marksPerSecond: marks,
     readsPerSecond: reads,
     lookupsPerSecond: lookups,
     statementsPerSecond: statements,
-    workerCores: (reads * readMs + lookups * m.lookupCpuMs.value + writesMs) / 1000,
-    routingCores: (reads * routeMs + (statements - reads) * m.routeCpuMs.value) / 1000,
+    workerCpus,
+    routingCpus,
     walBytesPerSecond:
       messages * m.insertWalBytes.value + reactions * m.reactionWalBytes.value + marks * m.markWalBytes.value,
+    iops: reads * m.readPages.value * ASSUMED.missShare + imagePages + writes,
+    // 48 bytes beside the text: two ids, two times.
+    resultBytesPerSecond: reads * 50 * (m.messageContentBytes.value + 48),
+    busyConnections: workerCpus + routingCpus + (statements * ASSUMED.networkMs) / 1000,
   };
 }

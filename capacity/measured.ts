@@ -1,30 +1,43 @@
-/** Costs of one statement, each with its source. Those marked provisional wait for a full run on a real cluster. */
+/** What one statement costs, and what one process can do: each with its source. A test compares the first with bench/results. */
 export interface Input {
   readonly value: number;
   readonly source: string;
-  readonly provisional?: true;
+  /** Neither measured nor the guide's. */
+  readonly assumed?: true;
 }
 
-const SMALL = "bench/capacity.ts, a small run: 20 000 messages, one CPU, no TLS";
-const small = (value: number): Input => ({ value, source: SMALL, provisional: true });
-const assumed = (value: number, source: string): Input => ({ value, source, provisional: true });
+const ONE_SERVER = "bench/results/capacity.json";
+const CITUS = "bench/results/routing.json";
+const server = (value: number): Input => ({ value, source: ONE_SERVER });
+const citus = (value: number): Input => ({ value, source: CITUS });
 
 export const MEASURED = {
-  /** Of one message: that run had one a conversation. The last 50 cost more, so workers' CPU is reckoned too low. */
-  readCpuMs: { value: 0.0861, source: `${SMALL}; each conversation had one message, not 50`, provisional: true },
-  readPartCpuMs: small(0.083),
-  lookupCpuMs: small(0.0552),
-  insertCpuMs: small(0.3917),
-  markCpuMs: small(0.3725),
-  reactionCpuMs: small(0.337),
+  /** Of the last 50 messages of a conversation, from memory. */
+  readCpuMs: server(0.1764),
+  readPages: server(57),
+  lookupCpuMs: server(0.0472),
+  insertCpuMs: server(0.3917),
+  markCpuMs: server(0.3725),
+  reactionCpuMs: server(0.337),
   /** Records and full-page images of WAL, a statement. */
-  insertWalBytes: small(1037 + 4467),
-  markWalBytes: small(1291 + 3582),
-  reactionWalBytes: small(542 + 4121),
-  messageBytes: small(509),
-  reactionBytes: small(219),
-  poolerCpuMs: small(0.0216),
-  /** What the node that routes adds to a statement for one shard, and for each shard of one that asks several. */
-  routeCpuMs: assumed(0.15, "assumed: parse, plan and send again; to be measured with Citus"),
-  fanOutCpuMsPerShard: assumed(0.05, "assumed: to be measured with Citus"),
+  insertWalBytes: server(1037 + 4467),
+  markWalBytes: server(1291 + 3582),
+  reactionWalBytes: server(542 + 4121),
+  /** Pages with a full image, which is how many scattered pages a statement changes. */
+  insertImagePages: server(6),
+  markImagePages: server(6),
+  reactionImagePages: server(4),
+  /** A row with all its indexes. */
+  messageBytes: server(509),
+  userBytes: server(400),
+  messageContentBytes: server(70),
+  poolerCpuMs: server(0.0216),
+  cacheEntryBytes: server(450),
+  /** By the one process that does it. */
+  replayBytesPerSecond: server(50e6),
+  /** Of the node that routes: for a statement that asks one shard, and for each further shard. */
+  routeCpuMs: citus(0.41),
+  fanOutCpuMs: citus(0.12),
+  /** Of the workers, for each shard asked, before a row is found: TLS, parsing, planning ten partitions. */
+  shardCpuMs: citus(0.69),
 } as const satisfies Readonly<Record<string, Input>>;

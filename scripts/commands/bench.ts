@@ -111,6 +111,16 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
         onProgress: note,
       }),
   },
+  capacity: {
+    runs: 3,
+    measure: async (runs, quick) =>
+      (await import("../../bench/capacity.ts")).benchCapacity({
+        runs,
+        rows: quick ? 40_000 : 1_000_000,
+        seconds: quick ? 3 : 10,
+        onProgress: note,
+      }),
+  },
   monitoring: {
     runs: 3,
     measure: async (runs, quick) =>
