@@ -65,8 +65,6 @@ export interface Load {
   readonly iops: number;
   /** Rows on their way to the application. */
   readonly resultBytesPerSecond: number;
-  /** Connections in use at the same time, by Little's law. */
-  readonly busyConnections: number;
 }
 
 /** At the peak. */
@@ -106,6 +104,5 @@ export function loadOf(users: number, asked: number): Load {
     iops: reads * m.readPages.value * ASSUMED.missShare + imagePages + writes,
     // 48 bytes beside the text: two ids, two times.
     resultBytesPerSecond: reads * 50 * (m.messageContentBytes.value + 48),
-    busyConnections: workerCpus + routingCpus + (statements * ASSUMED.networkMs) / 1000,
   };
 }
