@@ -1,5 +1,5 @@
 /** The server on which single statements are measured: one CPU, a client beside it, a pooler and a cache for their turn. */
-import { command, docker, newestImage } from "./docker.ts";
+import { command, cpuSeconds, docker, newestImage } from "./docker.ts";
 import {
   CONVERSATIONS,
   SEED_SQL,
@@ -167,16 +167,6 @@ export class CapacityServer {
         FROM pg_get_wal_block_info('${from}', pg_current_wal_lsn()) WHERE block_fpi_length > 0 GROUP BY 1) s`);
   }
 
-  /** CPU seconds that a container has used, by its control group. */
-  async #cpuSeconds(container: string): Promise<number> {
-    const script = "cat /sys/fs/cgroup/cpu.stat 2>/dev/null || cat /sys/fs/cgroup/cpuacct/cpuacct.usage";
-    const text = await docker(["exec", container, "sh", "-c", script]);
-    const microseconds = /usage_usec (\d+)/.exec(text)?.[1];
-    const used = microseconds === undefined ? Number(text) / 1e9 : Number(microseconds) / 1e6;
-    if (!Number.isFinite(used)) throw new Error(`the control group of ${container} says "${text.slice(0, 100)}"`);
-    return used;
-  }
-
   async #pages(): Promise<number> {
     // Sessions report their counters when they end, at the latest.
     await sleep(500);
@@ -185,10 +175,10 @@ export class CapacityServer {
 
   async cost(script: Script, seconds: number): Promise<Cost> {
     const from = await this.lsn();
-    const [pages, cpu] = [await this.#pages(), await this.#cpuSeconds(this.#name)];
+    const [pages, cpu] = [await this.#pages(), await cpuSeconds(this.#name)];
     const how = script.marks ? `--transactions=${CONVERSATIONS / CLIENTS}` : `--time=${seconds}`;
     const statements = await this.#pgbench(script, [how]);
-    const used = (await this.#cpuSeconds(this.#name)) - cpu;
+    const used = (await cpuSeconds(this.#name)) - cpu;
     const looked = (await this.#pages()) - pages;
     const written = `SELECT sum(record_size) FROM pg_get_wal_stats('${from}', pg_current_wal_lsn(), false)`;
     const records = script.writes ? Number(await this.sql(written)) : 0;
@@ -212,9 +202,9 @@ export class CapacityServer {
     const ini = `[databases]\\n${DATABASE} = host=/socket user=postgres\\n[pgbouncer]\\nunix_socket_dir = /socket\\nlisten_port = 6432\\nlisten_addr =\\nauth_type = any\\nauth_file =\\npool_mode = transaction\\ndefault_pool_size = 10\\nlogfile =\\npidfile =\\n`;
     const name = await this.#service([`printf '${ini}' > /tmp/p.ini; exec pgbouncer -q /tmp/p.ini`]);
     await sleep(2000);
-    const cpu = await this.#cpuSeconds(name);
+    const cpu = await cpuSeconds(name);
     const statements = await this.#pgbench(script, [`--time=${seconds}`], "/socket", 6432);
-    const used = (await this.#cpuSeconds(name)) - cpu;
+    const used = (await cpuSeconds(name)) - cpu;
     await docker(["rm", "--force", name]);
     return (used * 1000) / statements;
   }

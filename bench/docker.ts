@@ -150,3 +150,13 @@ export function helper(
     options,
   );
 }
+
+/** CPU seconds that a container has used, by its control group. */
+export async function cpuSeconds(container: string): Promise<number> {
+  const script = "cat /sys/fs/cgroup/cpu.stat 2>/dev/null || cat /sys/fs/cgroup/cpuacct/cpuacct.usage";
+  const text = await docker(["exec", container, "sh", "-c", script]);
+  const microseconds = /usage_usec (\d+)/.exec(text)?.[1];
+  const used = microseconds === undefined ? Number(text) / 1e9 : Number(microseconds) / 1e6;
+  if (!Number.isFinite(used)) throw new Error(`the control group of ${container} says "${text.slice(0, 100)}"`);
+  return used;
+}

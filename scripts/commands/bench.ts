@@ -121,6 +121,11 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
         onProgress: note,
       }),
   },
+  routing: {
+    runs: 3,
+    measure: async (runs, quick) =>
+      (await import("../../bench/routing.ts")).benchRouting({ runs, seconds: quick ? 3 : 10, onProgress: note }),
+  },
   monitoring: {
     runs: 3,
     measure: async (runs, quick) =>
