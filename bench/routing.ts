@@ -5,7 +5,7 @@ import { cgraphOk } from "../test/support/cli.ts";
 import { cpuSeconds, docker } from "./docker.ts";
 import type { Report } from "./report.ts";
 import { median } from "./results.ts";
-import { type BenchStack, withStack } from "./stack.ts";
+import { withStack } from "./stack.ts";
 
 export interface RoutingOptions {
   readonly runs: number;
@@ -44,11 +44,6 @@ const CASES: readonly Case[] = [
   { name: "everyAsItComes", title: `all ${SHARDS}, 16 connections each`, text: EVERY },
 ];
 
-/** The servers that lead: of the coordinator, then of the workers. */
-async function leaders({ values }: BenchStack): Promise<string[]> {
-  return Promise.all(clusterViews(values).map(async (view) => (await currentPrimary(view.values)).container));
-}
-
 interface Cost {
   readonly routerMs: number;
   readonly workersMs: number;
@@ -75,50 +70,58 @@ async function costOf(containers: readonly string[], one: Case, seconds: number)
 
 const round = (value: number): number => Number(value.toFixed(3));
 
-/** Measures on a stage 5 of its own, with empty tables: what finding rows costs is `bench capacity`'s. */
-export function benchRouting({ runs, seconds, onProgress }: RoutingOptions): Promise<Report> {
+/** Measures between these servers: the coordinator, then the workers. */
+export async function measureRouting(containers: readonly string[], { runs, seconds, onProgress }: RoutingOptions): Promise<Report> {
+  const costs = new Map<string, Cost[]>(CASES.map(({ name }) => [name, []]));
+  for (let run = 1; run <= runs; run++) {
+    for (const one of CASES) costs.get(one.name)?.push(await costOf(containers, one, seconds));
+    onProgress(`run ${run} of ${runs}`);
+  }
+  const values = (name: string, of: keyof Cost): number[] => (costs.get(name) ?? []).map((cost) => round(cost[of]));
+  const mid = (name: string, of: keyof Cost): number => median(values(name, of));
+  const both = (name: string): number => round(mid(name, "routerMs") + mid(name, "workersMs"));
+  const further = (of: keyof Cost): number => round((mid("every", of) - mid("one", of)) / (SHARDS - 1));
+  return {
+    name: "routing",
+    title: "What Citus adds to a statement",
+    date: new Date().toISOString(),
+    method: [
+      `A stage 5 with ${WORKERS} workers, ${SHARDS} shards, messages in ten partitions, TLS between nodes; its tables are empty. pgbench with ${CLIENTS} clients in the coordinator's container, each statement parsed and planned anew.`,
+      "CPU: of the control groups of the servers that lead, background processes and pgbench itself included, over the statements of a run.",
+      "One connection to each worker (citus.max_adaptive_executor_pool_size = 1), but for the last: there Citus opens and closes others for every statement.",
+    ],
+    panels: [
+      {
+        title: "CPU a statement, milliseconds",
+        unit: "ms",
+        groups: CASES.map(({ name, title }) => ({
+          title,
+          series: [
+            { name: "coordinator", values: values(name, "routerMs") },
+            { name: "workers", values: values(name, "workersMs") },
+          ],
+        })),
+      },
+    ],
+    facts: {
+      routeCpuMs: round(mid("one", "routerMs") - mid("local", "routerMs")),
+      fanOutCpuMs: further("routerMs"),
+      shardCpuMs: mid("one", "workersMs"),
+      furtherShardCpuMs: further("workersMs"),
+      everyCpuMs: both("every"),
+      everyAsItComesCpuMs: both("everyAsItComes"),
+    },
+  };
+}
+
+/** On a stage 5 of its own, with empty tables: what finding rows costs is `bench capacity`'s. */
+export function benchRouting(options: RoutingOptions): Promise<Report> {
   const config = { workers: String(WORKERS), shardCount: String(SHARDS) };
   return withStack({ stage: 5, config }, async (stack) => {
     await cgraphOk("schema", "apply", "--stack", stack.name);
-    const containers = await leaders(stack);
-    const costs = new Map<string, Cost[]>(CASES.map(({ name }) => [name, []]));
-    for (let run = 1; run <= runs; run++) {
-      for (const one of CASES) costs.get(one.name)?.push(await costOf(containers, one, seconds));
-      onProgress(`run ${run} of ${runs}`);
-    }
-    const values = (name: string, of: keyof Cost): number[] => (costs.get(name) ?? []).map((cost) => round(cost[of]));
-    const mid = (name: string, of: keyof Cost): number => median(values(name, of));
-    const further = (of: keyof Cost): number => round((mid("every", of) - mid("one", of)) / (SHARDS - 1));
-    return {
-      name: "routing",
-      title: "What Citus adds to a statement",
-      date: new Date().toISOString(),
-      method: [
-        `A stage 5 with ${WORKERS} workers, ${SHARDS} shards, messages in ten monthly partitions, TLS between nodes; its tables are empty. pgbench with ${CLIENTS} clients in the coordinator's container, each statement parsed and planned anew.`,
-        "CPU: of the control groups of the servers that lead, background processes and pgbench itself included, over the statements of a run.",
-        "One connection to each worker (citus.max_adaptive_executor_pool_size = 1), but for the last: there Citus opens and closes others for every statement.",
-      ],
-      panels: [
-        {
-          title: "CPU a statement, milliseconds",
-          unit: "ms",
-          groups: CASES.map(({ name, title }) => ({
-            title,
-            series: [
-              { name: "coordinator", values: values(name, "routerMs") },
-              { name: "workers", values: values(name, "workersMs") },
-            ],
-          })),
-        },
-      ],
-      facts: {
-        routeCpuMs: round(mid("one", "routerMs") - mid("local", "routerMs")),
-        fanOutCpuMs: further("routerMs"),
-        shardCpuMs: round(mid("one", "workersMs")),
-        furtherShardCpuMs: further("workersMs"),
-        everyAsItComesCpuMs: round(mid("everyAsItComes", "routerMs") + mid("everyAsItComes", "workersMs")),
-        everyCpuMs: round(mid("every", "routerMs") + mid("every", "workersMs")),
-      },
-    };
+    const views = clusterViews(stack.values);
+    // The coordinator is the first.
+    const leaders = await Promise.all(views.map(async ({ values }) => (await currentPrimary(values)).container));
+    return measureRouting(leaders, options);
   });
 }

@@ -9,27 +9,27 @@ const usersAt = AT.users.value.max ?? 1;
 export const MESSAGES_PER_USER = (AT.messagesPerMonth.value.max ?? 0) / usersAt;
 export const BYTES_PER_USER = ((AT.databaseSizeGB.value.max ?? 0) * 1e9) / usersAt;
 
-/** Ours, where the guide says nothing. Each is a line in docs/capacity.md. */
-export const ASSUMED = {
-  peakToMean: 3,
-  reactionsPerMessage: 0.2,
-  marksPerMessage: 0.5,
-  /** Whose messages a conversation has: with their ids, Citus asks their shards only. */
-  sendersPerConversation: 2,
-  /** Of its CPU, disk, …: what a part is planned to be filled to. The guide warns of disks at 70 %. */
-  fill: 0.7,
-  /** Pages that are not in memory. The guide warns where it is more. */
-  missShare: 0.01,
-  /** To the next node and back, while a connection is held. */
-  networkMs: 1,
-  /** Of a pool's connections: busy at the peak, so that nobody waits. */
-  busyShare: 0.5,
-  /** Of all users, who are there at the peak; entries of the cache for each. */
-  activeShare: 0.1,
-  cacheEntriesPerActive: 5,
-  /** What compression leaves of a backup, of the data as of the WAL. */
-  compressedShare: 0.5,
+/** Ours, where the guide says nothing and nothing was measured. Each is a line in docs/capacity.md. */
+const REASONS = {
+  peakToMean: [3, "the busiest hour to the mean of a month"],
+  reactionsPerMessage: [0.2, "a message in five gets one"],
+  marksPerMessage: [0.5, "two messages are marked as read at a time"],
+  sendersPerConversation: [2, "most conversations are of two; their ids lead to two shards"],
+  pagesPerRead: [53, "each of 50 messages on a page of its own, three pages of the index"],
+  fill: [0.7, "what CPUs, disks, … are planned to be filled to; the guide warns of disks at 70 %"],
+  missShare: [0.01, "pages that are not in memory; the guide warns where it is more"],
+  networkMs: [1, "for which a connection is held beside the work: to the next node and back"],
+  busyShare: [0.5, "of a pool's connections at the peak, so that nobody waits"],
+  activeShare: [0.1, "of all users, who are there at the peak"],
+  cacheEntriesPerActive: [5, "of a user in the cache: the guide's five kinds"],
+  compressedShare: [0.5, "what is left of data and WAL in a backup"],
 } as const;
+type Assumption = keyof typeof REASONS;
+export const ASSUMPTIONS = Object.entries(REASONS).map(([name, [value, why]]) => ({ name, value, why }));
+export const ASSUMED = Object.fromEntries(ASSUMPTIONS.map(({ name, value }) => [name, value])) as Record<
+  Assumption,
+  number
+>;
 
 /** "Message loading is 80 % of your load" (Stage 2); of the rest, half are writes. */
 export const SHARE = { reads: 0.8, writes: 0.1, lookups: 0.1 } as const;
@@ -101,7 +101,7 @@ export function loadOf(users: number, asked: number): Load {
     routingCpus,
     walBytesPerSecond:
       messages * m.insertWalBytes.value + reactions * m.reactionWalBytes.value + marks * m.markWalBytes.value,
-    iops: reads * m.readPages.value * ASSUMED.missShare + imagePages + writes,
+    iops: reads * ASSUMED.pagesPerRead * ASSUMED.missShare + imagePages + writes,
     // 48 bytes beside the text: two ids, two times.
     resultBytesPerSecond: reads * 50 * (m.messageContentBytes.value + 48),
   };

@@ -2,8 +2,6 @@
 export interface Input {
   readonly value: number;
   readonly source: string;
-  /** Neither measured nor the guide's. */
-  readonly assumed?: true;
 }
 
 const ONE_SERVER = "bench/results/capacity.json";
@@ -14,27 +12,25 @@ const citus = (value: number): Input => ({ value, source: CITUS });
 export const MEASURED = {
   /** Of the last 50 messages of a conversation, from memory. */
   readCpuMs: server(0.1764),
-  readPages: server(57),
   lookupCpuMs: server(0.0472),
-  insertCpuMs: server(0.3917),
-  markCpuMs: server(0.3725),
-  reactionCpuMs: server(0.337),
+  insertCpuMs: server(0.3764),
+  markCpuMs: server(0.352),
+  reactionCpuMs: server(0.2275),
   /** Records and full-page images of WAL, a statement. */
-  insertWalBytes: server(1037 + 4467),
-  markWalBytes: server(1291 + 3582),
-  reactionWalBytes: server(542 + 4121),
+  insertWalBytes: server(1991 + 13_186),
+  markWalBytes: server(3298 + 31_242),
+  reactionWalBytes: server(524 + 12_319),
   /** Pages with a full image, which is how many scattered pages a statement changes. */
-  insertImagePages: server(6),
-  markImagePages: server(6),
-  reactionImagePages: server(4),
-  /** A row with all its indexes. */
-  messageBytes: server(509),
-  userBytes: server(400),
-  messageContentBytes: server(70),
-  poolerCpuMs: server(0.0216),
-  cacheEntryBytes: server(450),
+  insertImagePages: server(3.16),
+  markImagePages: server(6.11),
+  reactionImagePages: server(2.31),
+  /** A row of `users` with all its indexes; the text of a message. */
+  userBytes: server(280),
+  messageContentBytes: server(81),
+  poolerCpuMs: server(0.0181),
+  cacheEntryBytes: server(427),
   /** By the one process that does it. */
-  replayBytesPerSecond: server(50e6),
+  replayBytesPerSecond: server(421_725_624 / 2.16),
   /** Of the node that routes: for a statement that asks one shard, and for each further shard. */
   routeCpuMs: citus(0.41),
   fanOutCpuMs: citus(0.12),
