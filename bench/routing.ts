@@ -71,7 +71,10 @@ async function costOf(containers: readonly string[], one: Case, seconds: number)
 const round = (value: number): number => Number(value.toFixed(3));
 
 /** Measures between these servers: the coordinator, then the workers. */
-export async function measureRouting(containers: readonly string[], { runs, seconds, onProgress }: RoutingOptions): Promise<Report> {
+export async function measureRouting(
+  containers: readonly string[],
+  { runs, seconds, onProgress }: RoutingOptions,
+): Promise<Report> {
   const costs = new Map<string, Cost[]>(CASES.map(({ name }) => [name, []]));
   for (let run = 1; run <= runs; run++) {
     for (const one of CASES) costs.get(one.name)?.push(await costOf(containers, one, seconds));

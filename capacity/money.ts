@@ -27,7 +27,11 @@ export const PRICES = {
   gp3MiBs: price(0.04, "MiB/s and month of gp3 above 125", GP3),
   s3GB: price(0.022, "GB and month of S3 Standard, from 50 TB to 500 TB", null),
   betweenZones: price(0.02, "GB between two zones, paid on both sides", TRANSFER),
-  betweenRegions: price(0.02, "GB from us-east-1 to another region", "billspike.io, AWS Data Transfer Costs, March 2026"),
+  betweenRegions: price(
+    0.02,
+    "GB from us-east-1 to another region",
+    "billspike.io, AWS Data Transfer Costs, March 2026",
+  ),
   balancerHour: price(0.0225, "hour of a network load balancer", COST),
   balancerGB: price(0.006, "GB through a network load balancer (one NLCU and hour)", null),
   fargateCpu: price(0.04048, "hour of a CPU in Fargate", COST),

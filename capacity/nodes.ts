@@ -77,7 +77,7 @@ export interface NoPlan {
 const at = (limit: Omit<Limit, "share">): Limit => ({ ...limit, share: limit.used / limit.limit });
 
 /** Workers that each resource takes, filled to ASSUMED.fill. */
-function workersBy(users: number, load: Load, routingThere: boolean): Record<string, number> {
+export function workersBy(users: number, load: Load, routingThere: boolean): Record<string, number> {
   const by = (used: number, each: number): number => Math.ceil(used / (each * ASSUMED.fill));
   // Reference tables are on every node.
   const reference = users * MEASURED.userBytes.value;
@@ -113,7 +113,12 @@ function limitsOf(plan: Omit<CapacityPlan, "limits">): Limit[] {
     worker("disk", "TB", NODE.diskBytes / 1e12, (load.databaseBytes + reference * workers) / 1e12),
     worker("disk operations", "IOPS", NODE.iops, load.iops),
     worker("disk throughput", "MB/s", NODE.diskBytesPerSecond / 1e6, (load.iops * 8192 + load.walBytesPerSecond) / 1e6),
-    worker("WAL, replayed by one process", "MB/s", MEASURED.replayBytesPerSecond.value / 1e6, load.walBytesPerSecond / 1e6),
+    worker(
+      "WAL, replayed by one process",
+      "MB/s",
+      MEASURED.replayBytesPerSecond.value / 1e6,
+      load.walBytesPerSecond / 1e6,
+    ),
     // Where every node routes, rows leave a worker for a router, and leave that one for a pooler.
     worker("network", "Gbit/s", (NODE.networkBytesPerSecond * 8) / 1e9, (result * 8 * (alone ? 1 : 2)) / 1e9),
     fixed("worker", "connections, one of every session", "connections", NODE.maxConnections, open),

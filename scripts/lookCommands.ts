@@ -75,4 +75,11 @@ export function addLookCommands(
     .option("--markdown", "print Markdown, for an issue")
     .option("--html <file>", "write a page with pictures into this file")
     .action(runs(async () => (await import("./commands/assess.ts")).assess));
+
+  program
+    .command("capacity")
+    .description("What so many users need at stage 5, on paper: nodes, money, what gives way first (docs/capacity.md)")
+    .option("--users <n>", "so many users, such as 30M", "100M")
+    .option("--json", "print JSON")
+    .action(runs(async () => (await import("./commands/capacity.ts")).capacity));
 }
