@@ -77,8 +77,9 @@ export function loadOf(users: number, asked: number): Load {
   const [reads, lookups] = [statements * SHARE.reads, statements * SHARE.lookups];
 
   const routeMs = m.routeCpuMs.value + (asked - 1) * m.fanOutCpuMs.value;
-  const readMs = m.readCpuMs.value + asked * m.shardCpuMs.value;
-  const markMs = m.markCpuMs.value + asked * m.shardCpuMs.value;
+  const shardsMs = m.shardCpuMs.value + (asked - 1) * m.furtherShardCpuMs.value;
+  const readMs = m.readCpuMs.value + shardsMs;
+  const markMs = m.markCpuMs.value + shardsMs;
   const insertMs = m.insertCpuMs.value + m.shardCpuMs.value;
   const reactionMs = m.reactionCpuMs.value + m.shardCpuMs.value;
   const workerCpus = (reads * readMs + marks * markMs + messages * insertMs + reactions * reactionMs) / 1000;

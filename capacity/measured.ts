@@ -34,6 +34,7 @@ export const MEASURED = {
   /** Of the node that routes: for a statement that asks one shard, and for each further shard. */
   routeCpuMs: citus(0.41),
   fanOutCpuMs: citus(0.12),
-  /** Of the workers, for each shard asked, before a row is found: TLS, parsing, planning ten partitions. */
-  shardCpuMs: citus(0.69),
+  /** Of the workers, before a row is found (TLS, parsing, planning ten partitions): for one shard, and each further. */
+  shardCpuMs: citus(0.87),
+  furtherShardCpuMs: citus(0.68),
 } as const satisfies Readonly<Record<string, Input>>;
