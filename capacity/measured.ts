@@ -32,9 +32,9 @@ export const MEASURED = {
   /** By the one process that does it. */
   replayBytesPerSecond: server(421_725_624 / 2.16),
   /** Of the node that routes: for a statement that asks one shard, and for each further shard. */
-  routeCpuMs: citus(0.41),
-  fanOutCpuMs: citus(0.12),
+  routeCpuMs: citus(0.407),
+  fanOutCpuMs: citus(0.135),
   /** Of the workers, before a row is found (TLS, parsing, planning ten partitions): for one shard, and each further. */
-  shardCpuMs: citus(0.87),
-  furtherShardCpuMs: citus(0.68),
+  shardCpuMs: citus(0.867),
+  furtherShardCpuMs: citus(0.721),
 } as const satisfies Readonly<Record<string, Input>>;

@@ -320,9 +320,13 @@ command("test [files...]", "Set up, then format, lint, types and all tests", { s
   .option("--no-install", "install nothing on this machine as root")
   .action(runs(async () => (await import("./commands/test.ts")).test));
 
-command("bench <what>", "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, monitoring", {
-  stack: false,
-})
+command(
+  "bench <what>",
+  "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, reshard, capacity, routing, monitoring",
+  {
+    stack: false,
+  },
+)
   .option("--runs <n>", "runs of each; default: as many as the results take")
   .option("--disk <disk>", "tuning: bare, gp3 or both", "both")
   .option("--quick", "a small run that only shows that it works")
