@@ -23,9 +23,9 @@ export const PRICES = {
   /** etcd's three in each region. */
   etcd: price(0.1008, "hour of a m7i.large", null),
   gp3GiB: price(0.08, "GiB and month of gp3", GP3),
-  gp3Iops: price(0.005, "IOPS and month of gp3 above 3000", null),
+  gp3Iops: price(0.005, "IOPS and month of gp3 above 3000", "webuildup.live, EBS gp2 vs gp3, April 2026"),
   gp3MiBs: price(0.04, "MiB/s and month of gp3 above 125", GP3),
-  s3GB: price(0.022, "GB and month of S3 Standard, from 50 TB to 500 TB", null),
+  s3GB: price(0.023, "GB and month of S3 Standard (less from 50 TB on)", "devnotes.tech, Understanding AWS S3 Pricing"),
   betweenZones: price(0.02, "GB between two zones, paid on both sides", TRANSFER),
   betweenRegions: price(
     0.02,

@@ -28,7 +28,6 @@ export function figure(value: number): string {
 export const people = (users: number): string =>
   users >= 1e9 ? `${plain(users / 1e9, 1)} B` : `${plain(users / 1e6, users < 1e7 ? 1 : 0)} M`;
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
-/** In thousands from a hundred thousand on: prices change more than the rest. */
 export const dollars = (usd: number): string => `$${figure(Math.round(usd))}`;
 const limitName = ({ part, what }: Limit): string => `${part}: ${what}`;
 const limitFill = ({ limit, used, unit, share }: Limit): string =>

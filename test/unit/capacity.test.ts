@@ -209,7 +209,7 @@ describe("docs/capacity.md", () => {
     expect(text).toContain(`beyond some ${Math.round((mostUsers("every") ?? 0) / M)} million users`);
     expect(text).toContain(`at some ${Math.round(wall(10 * M, "coordinator CPU") / M)} million users`);
     expect(text).toContain(
-      `**Connections of a worker**, at some ${Math.floor(wall(100 * M, "worker conn") / M)} million`,
+      `**Connections of a worker**, at some ${Math.round(wall(100 * M, "worker conn") / M)} million`,
     );
     expect(text).toContain(`**Shards**, at some ${Math.round(wall(100 * M, "cluster shards") / 1e7) * 10} million`);
   });
