@@ -2,6 +2,8 @@
 import { clusterViews } from "../scripts/lib/clusters.ts";
 import { currentPrimary } from "../scripts/lib/cluster.ts";
 import { cgraphOk } from "../test/support/cli.ts";
+import { citusBase } from "../test/support/citusBase.ts";
+import { UserError } from "../tuning/errors.ts";
 import { cpuSeconds, docker } from "./docker.ts";
 import type { Report } from "./report.ts";
 import { median } from "./results.ts";
@@ -118,8 +120,14 @@ export async function measureRouting(
 }
 
 /** On a stage 5 of its own, with empty tables: what finding rows costs is `bench capacity`'s. */
-export function benchRouting(options: RoutingOptions): Promise<Report> {
-  const config = { workers: String(WORKERS), shardCount: String(SHARDS) };
+export async function benchRouting(options: RoutingOptions): Promise<Report> {
+  const base = await citusBase();
+  if ("missing" in base)
+    throw new UserError(
+      `there is no Citus to measure: ${base.missing}`,
+      "let Citus be fetched, or name an image that has it: CGRAPH_TEST_CITUS_IMAGE",
+    );
+  const config = { ...base, workers: String(WORKERS), shardCount: String(SHARDS) };
   return withStack({ stage: 5, config }, async (stack) => {
     await cgraphOk("schema", "apply", "--stack", stack.name);
     const views = clusterViews(stack.values);
