@@ -2,7 +2,7 @@
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { regionalViews } from "./clusters.ts";
-import { docker } from "./docker.ts";
+import { containerStates, docker } from "./docker.ts";
 import { InContainer } from "./inContainer.ts";
 import { type Step, step } from "./progress.ts";
 import { run } from "./run.ts";
@@ -174,6 +174,21 @@ const FAILED_COPIES = 3;
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
   for (const view of regionalViews(values)) await settleCluster(view.name === "" ? "servers" : view.name, view.values);
+}
+
+/**
+ * Waits until a cluster's servers have done what they do at their start, roles and rights above all: a server leads before
+ * that. Docker knows it as health.
+ */
+export async function awaitReady({ nodes }: StackValues): Promise<void> {
+  const containers = nodes.map(({ container }) => container);
+  for (const until = Date.now() + PATIENCE_MS; ; await new Promise((resolve) => setTimeout(resolve, 300))) {
+    const waiting = (await containerStates(containers)).filter(({ health }) => health !== "healthy");
+    if (waiting.length === 0) return;
+    if (Date.now() < until) continue;
+    const names = waiting.map(({ name }) => name).join(", ");
+    throw new UserError(`not ready: ${names}`, "see ./cgraph-db status and ./cgraph-db logs", EXIT.failed);
+  }
 }
 
 async function settleCluster(title: string, values: StackValues): Promise<void> {

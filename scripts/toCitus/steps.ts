@@ -3,7 +3,7 @@ import { dockerHost } from "../../components/docker/engine.ts";
 import { citusScope } from "../../components/docker/shardRoutes.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { settle } from "../lib/cluster.ts";
+import { awaitReady, settle } from "../lib/cluster.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
 import { checkMove } from "../migrate/checks.ts";
 import type { MoveContext } from "../migrate/context.ts";
@@ -31,7 +31,10 @@ export function toCitusWorks(context: MoveContext, from: number): Readonly<Recor
   const config = context.config(5);
   const places = async () => citusPlaces(await context.values());
   const settleAll = async (): Promise<void> => {
-    for (const { values } of arrivingNodes(await context.values())) await settle(values);
+    for (const { values } of arrivingNodes(await context.values())) {
+      await settle(values);
+      await awaitReady(values);
+    }
   };
   return {
     check: {
