@@ -53,7 +53,7 @@ async function lookOn(values: StackValues, title: string, job: number): Promise<
           if (hasEnded(rebalance)) {
             const said = rebalance.moves.find(({ state, message }) => state === "error" && message !== null)?.message;
             throw new UserError(
-              `the moves of shards ${rebalance.state === "cancelled" ? "were cancelled" : "failed"}${said == null ? "" : `: ${said}`}`,
+              `the moves of shards ${rebalance.state === "cancelled" ? "were cancelled" : "failed"}${said === undefined || said === null ? "" : `: ${said}`}`,
               "mend what it says, then call this again: shards that have moved stay where they are",
               EXIT.failed,
             );

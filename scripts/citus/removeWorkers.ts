@@ -55,7 +55,7 @@ async function drain(values: StackValues, going: readonly ClusterOutput[]): Prom
   const left = among(await citusNodes(values), going).filter(({ shards }) => shards > 0);
   if (left.length > 0) {
     throw new UserError(
-      `${left.map(({ group, shards }) => `${workerCluster(group)} still has ${shards} shards`).join(", ")}`,
+      left.map(({ group, shards }) => `${workerCluster(group)} still has ${shards} shards`).join(", "),
       "call this again: it moves what is left",
       EXIT.failed,
     );
