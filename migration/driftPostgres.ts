@@ -217,8 +217,12 @@ export function serverDrift(
 
 const spaced = (rule: string): string => rule.trim().split(/\s+/).join(" ");
 
+/** A rule of pg_hba.conf as the server tells it: certificates are verified in full without anybody having said so. */
+const asTold = (rule: string): string =>
+  / cert( |$)/.test(rule) && !rule.includes(" clientcert=") ? `${rule} clientcert=verify-full` : rule;
+
 function accessDrift(wanted: WantedServer, rows: readonly HbaRow[], server: OneServer, remedies: Remedies): void {
-  const expected = wanted.hba.map(spaced);
+  const expected = wanted.hba.map((rule) => asTold(spaced(rule)));
   const found = rows.map(({ rule, error }) => (error === null ? spaced(rule) : `line that is none: ${error}`));
   if (expected.join("\n") === found.join("\n")) return;
   const missing = expected.filter((rule) => !found.includes(rule));

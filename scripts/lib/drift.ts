@@ -1,6 +1,7 @@
 /** Drift: what a stack's state says, and what runs. Everything is asked at once; nothing is changed. */
 import { isDeepStrictEqual } from "node:util";
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
+import { COORDINATOR } from "../../components/docker/citusNames.ts";
 import { HBA_RULES, IMAGE_SETTINGS } from "../../components/docker/postgresFiles.ts";
 import { type Generations, loginVerifiers, namesOf, serverRoles } from "../../components/logins.ts";
 import { DATABASE, EXTENSIONS, ROLE_NAMES } from "../../components/roles.ts";
@@ -33,6 +34,8 @@ const PATRONI_FILE = new Set([
   ...["restore_command", "recovery_min_apply_delay", "archive_cleanup_command", "recovery_end_command"],
   ...["recovery_target", "recovery_target_action", "recovery_target_inclusive", "recovery_target_lsn"],
   ...["recovery_target_name", "recovery_target_time", "recovery_target_timeline", "recovery_target_xid"],
+  // Of a Citus node.
+  "citus.local_hostname",
 ]);
 
 const list = (select: string): string => `(SELECT coalesce(json_agg(row_to_json(t)), '[]') FROM (${select}) t)`;
@@ -123,9 +126,12 @@ export interface Gathered {
   readonly passwordGenerations: Generations;
 }
 
+/** The one-shot container that writes the configuration of the cluster looked at: the only one, or a Citus cluster's coordinator. */
+const CLUSTER_WRITERS: readonly string[] = ["cluster-config", `${COORDINATOR}-cluster-config`];
+
 /** Reads the cluster's configuration from the one-shot container that writes it: nothing in it is secret. */
 function clusterConfigOf(state: Deployment): Record<string, unknown> | undefined {
-  const writer = ofType(state, DOCKER_TYPES.container).find(({ urn }) => resourceName(urn) === "cluster-config");
+  const writer = ofType(state, DOCKER_TYPES.container).find(({ urn }) => CLUSTER_WRITERS.includes(resourceName(urn)));
   const uploads = writer?.inputs?.["uploads"];
   const content: unknown = Array.isArray(uploads) ? (uploads[0] as { content?: unknown }).content : undefined;
   return typeof content === "string" ? (JSON.parse(content) as Record<string, unknown>) : undefined;
@@ -162,7 +168,7 @@ export function findDrift(gathered: Gathered, planned?: AnyStackValues): Finding
   const containerOf = (resource: string) => wanted.containers.find((one) => one.resource === resource);
   const runs = (resource: string): boolean => running.has(containerOf(resource)?.id ?? "");
   const config = servers.find(({ cluster }) => cluster)?.cluster;
-  const writer = containerOf("cluster-config");
+  const writer = CLUSTER_WRITERS.map(containerOf).find((one) => one !== undefined);
   const writerIsThere = found.containers.some(({ id }) => id === writer?.id);
   const put = writerIsThere ? `docker start ${writer?.name}` : remedies.cgraph("up");
   // Where no server runs at all, that is what is told.

@@ -186,6 +186,16 @@ describe("a server's settings", () => {
     ]);
     expect(rules(HBA.slice(1))).toEqual(["pg0 pg_hba.conf: local all postgres peer -> missing"]);
     expect(rules(HBA.toReversed())).toEqual(["pg0 pg_hba.conf: the rules in their order -> another order"]);
+    const cert = (options: string) =>
+      brief(
+        serverDrift(
+          { ...own, hba: ["hostssl db a samenet cert map=m"] },
+          facts([], [], [`hostssl db a samenet cert map=m${options}`]),
+          undefined,
+          remedies,
+        ),
+      );
+    expect([cert(" clientcert=verify-full"), cert(" clientcert=verify-ca")]).toEqual([[], [expect.any(String)]]);
     const broken = { ...facts([]), hba: [{ rule: "", error: "invalid connection type" }] };
     expect(serverDrift(own, broken, undefined, remedies)).toHaveLength(1);
   });
