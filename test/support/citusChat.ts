@@ -38,7 +38,7 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
  * one, deletes and renames users now and then: messages always by their sender's id, so that one node does it.
  */
 export class CitusChat {
-  readonly #url: string;
+  readonly #url: () => string;
   readonly #clients: number;
   readonly #pauseMs: number;
   readonly #users: readonly string[];
@@ -54,8 +54,8 @@ export class CitusChat {
   #stopped = false;
   #running: Promise<unknown> = Promise.resolve();
 
-  /** `perSecond`: writes of all clients together. */
-  constructor(url: string, options: { clients: number; users: number; perSecond: number }) {
+  /** `url`: asked for each connection, since passwords change. `perSecond`: writes of all clients together. */
+  constructor(url: () => string, options: { clients: number; users: number; perSecond: number }) {
     this.#url = url;
     this.#clients = options.clients;
     this.#pauseMs = (options.clients * 1000) / options.perSecond;
@@ -71,7 +71,7 @@ export class CitusChat {
   }
 
   async #with<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
-    const client = new pg.Client({ connectionString: this.#url, connectionTimeoutMillis: 30_000 });
+    const client = new pg.Client({ connectionString: this.#url(), connectionTimeoutMillis: 30_000 });
     client.on("error", () => undefined);
     await client.connect();
     try {
