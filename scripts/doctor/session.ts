@@ -10,7 +10,14 @@ const STATEMENT_TIMEOUT_MS = 3000;
 /** Nobody is to queue behind a lock that we wait for. */
 const LOCK_TIMEOUT_MS = 200;
 
-const LIMITS = { statement_timeout: String(STATEMENT_TIMEOUT_MS), lock_timeout: String(LOCK_TIMEOUT_MS) };
+/** Of a Citus cluster: a node that is down is told by the others' answers. Elsewhere the setting says nothing to anybody. */
+const NODE_TIMEOUT_MS = 1000;
+
+const LIMITS = {
+  statement_timeout: String(STATEMENT_TIMEOUT_MS),
+  lock_timeout: String(LOCK_TIMEOUT_MS),
+  "citus.node_connection_timeout": String(NODE_TIMEOUT_MS),
+};
 /** For our own queries: times as texts that we can read, names of PostgreSQL's own only, no compiler, no helpers. */
 const SETTINGS: Readonly<Record<string, string>> = {
   ...LIMITS,
