@@ -154,7 +154,7 @@ export function narrowed(text: string, { table, read }: ShardRead): string | und
   const condition = `${identifier(table.distributedBy)} = ANY ($${highest + 1})`;
   const closing = end === undefined ? tokens.at(-1)?.end : tokens[end - 1]?.end;
   if (closing === undefined) return undefined;
-  const rest = text.slice(closing).replace(/[\s;]+$/, "");
+  const rest = text.slice(closing).trimEnd();
   if (where === undefined) return `${text.slice(0, closing)} WHERE ${condition}${rest}`;
   const first = tokens[where + 1];
   if (!first || first.start >= closing) return undefined;

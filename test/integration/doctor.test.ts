@@ -176,8 +176,11 @@ describe("a database with every fault", () => {
     await server.stop();
   });
 
-  /** Of a stack's servers only, and tested there. */
-  const ELSEWHERE: readonly CheckId[] = ["replication-lag", "pool-sum", "backup-verification", "disk"];
+  /** Of a stack's servers or a Citus cluster only, and tested there. */
+  const ELSEWHERE: readonly CheckId[] = [
+    ...(["replication-lag", "pool-sum", "every-shard", "shard-join", "shard-skew", "hot-tenant"] as const),
+    ...(["citus-table", "citus-node", "citus-transaction", "backup-verification", "disk"] as const),
+  ];
 
   it("is told each of them", async () => {
     const report = await examined();
