@@ -38,7 +38,7 @@ const ABOUT_ROWS =
 
 /** Who runs a Citus cluster, not its application: nodes, shards and their moves. */
 const MANAGES_CITUS =
-  "^\\s*select\\s+(\\*\\s+from\\s+)?(pg_catalog\\.)?(citus_\\w+|create_(distributed|reference)_table\\w*|(un)?distribute_table|alter_distributed_table|isolate_tenant\\w*|rebalance_table\\w*|get_rebalance\\w*|run_command_on_\\w+|recover_prepared_transactions|(master|worker|start_metadata)_\\w+)\\s*\\(";
+  "^\\s*select\\s+((\\*|bytes)\\s+from\\s+)?(pg_catalog\\.)?(citus_\\w+|create_(distributed|reference)_table\\w*|(un)?distribute_table|alter_distributed_table|isolate_tenant\\w*|rebalance_table\\w*|fetch_intermediate_results|get_rebalance\\w*|run_command_on_\\w+|recover_prepared_transactions|(master|worker|start_metadata)_\\w+)\\s*\\(";
 const pattern = (text: string): string => `E'${text.replaceAll("\\", "\\\\")}'`;
 
 export const statements: Query<StatementsRow> = {
