@@ -1,8 +1,8 @@
 /** Who leads a stack's servers at the moment, as Patroni says. */
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { regionalViews } from "./clusters.ts";
-import { containerStates, docker } from "./docker.ts";
+import { citusOf, regionalViews } from "./clusters.ts";
+import { docker } from "./docker.ts";
 import { InContainer } from "./inContainer.ts";
 import { type Step, step } from "./progress.ts";
 import { run } from "./run.ts";
@@ -173,23 +173,27 @@ const FAILED_COPIES = 3;
  */
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
-  for (const view of regionalViews(values)) await settleCluster(view.name === "" ? "servers" : view.name, view.values);
+  const distributed = citusOf(values) ?? undefined;
+  for (const view of regionalViews(values)) {
+    await settleCluster(view.name === "" ? "servers" : view.name, view.values);
+    if (distributed) await awaitReady(view.values);
+  }
 }
 
 /**
- * Waits until a cluster's servers have done what they do at their start, roles and rights above all: a server leads before
- * that. Docker knows it as health.
+ * Waits until a cluster's primary has done what it does when it has become one, roles and rights above all: it leads before
+ * that. Citus' nodes ask each other for rights.
  */
-export async function awaitReady({ nodes }: StackValues): Promise<void> {
-  const containers = nodes.map(({ container }) => container);
+export async function awaitReady(values: StackValues): Promise<void> {
   for (const until = Date.now() + PATIENCE_MS; ; await new Promise((resolve) => setTimeout(resolve, 300))) {
-    const waiting = (await containerStates(containers)).filter(({ health }) => health !== "healthy");
-    if (waiting.length === 0) return;
+    const { name, container } = await currentPrimary(values);
+    if ((await run("docker", ["exec", container, "test", "-e", READY_FILE])).code === 0) return;
     if (Date.now() < until) continue;
-    const names = waiting.map(({ name }) => name).join(", ");
-    throw new UserError(`not ready: ${names}`, "see ./cgraph-db status and ./cgraph-db logs", EXIT.failed);
+    throw new UserError(`${name} does not get ready`, `see ./cgraph-db logs ${name}`, EXIT.failed);
   }
 }
+/** images/postgres/bin/cgraph-lib's READY. */
+const READY_FILE = "/tmp/cgraph-ready";
 
 async function settleCluster(title: string, values: StackValues): Promise<void> {
   await step(title, async (progress: Step) => {
