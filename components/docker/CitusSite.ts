@@ -1,9 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
+import { CITUS_VERSION } from "./citusNames.ts";
 import type { DockerSite, Site } from "./DockerSite.ts";
 import { type BuiltImage, buildImage, citusBuild } from "./images.ts";
-
-/** The minor series of Citus that a new node's image gets; 14 is the first for PostgreSQL 18, and has 17 too. */
-export const CITUS_VERSION = "14.0";
 
 /** A stack's place with PostgreSQL servers that have Citus. All else is the stack's. */
 export class CitusSite extends pulumi.ComponentResource implements Site {

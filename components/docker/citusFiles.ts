@@ -3,7 +3,7 @@ import { namesOf } from "../logins.ts";
 import { DATABASE, OWNER, type RoleName } from "../roles.ts";
 import { COORDINATOR } from "./citusNames.ts";
 import { dockerName } from "./names.ts";
-import { CLIENT_RULES, SERVER_RULES } from "./postgresFiles.ts";
+import { CLIENT_RULES, serverRules } from "./postgresFiles.ts";
 
 const NODES = "cgraph_nodes";
 const SOCKET = "cgraph_socket";
@@ -14,20 +14,25 @@ const ASKING = names("cgraph", OWNER, "cgraph_readonly", "cgraph_monitor");
 
 /**
  * pg_hba.conf of a node. A query goes on to other nodes as the role that asked it, and nobody has passwords there: nodes
- * log in with their certificates. The same roles come as clients too, with passwords; on the stack's own network they
- * come from these containers and from no others.
+ * log in with their certificates. The same roles come as clients too, with passwords; where nodes and clients share a
+ * network, from the addresses in `clients` and no others.
  */
-export const citusHbaRules = (stack: string, clientContainers: readonly string[]): string[] => [
+export const citusRules = (nodes: string, clients: readonly string[]): string[] => [
   // A node that asks itself, as Citus does when it splits a shard.
   `local ${DATABASE}  ${ASKING}  peer map=${SOCKET}`,
-  ...SERVER_RULES,
-  // By the names that Docker's name server gives for their addresses.
-  ...clientContainers.map(
-    (container) => `hostssl ${DATABASE}  ${ASKING}  ${container}.${dockerName(stack)}  scram-sha-256`,
-  ),
-  `hostssl ${DATABASE}  postgres,${ASKING}  samenet  cert map=${NODES}`,
+  ...serverRules(nodes),
+  ...clients.map((client) => `hostssl ${DATABASE}  ${ASKING}  ${client}  scram-sha-256`),
+  `hostssl ${DATABASE}  postgres,${ASKING}  ${nodes}  cert map=${NODES}`,
   ...CLIENT_RULES,
 ];
+
+/** The same in Docker, where clients are these containers of the stack's own network. */
+export const citusHbaRules = (stack: string, clientContainers: readonly string[]): string[] =>
+  citusRules(
+    "samenet",
+    // By the names that Docker's name server gives for their addresses.
+    clientContainers.map((container) => `${container}.${dockerName(stack)}`),
+  );
 
 /** pg_ident.conf of a node: whose certificates are nodes', and who may come by the socket. */
 export const CITUS_IDENT_RULES: readonly string[] = [

@@ -1,5 +1,8 @@
 /** Names of a Citus cluster's parts, as plans, components and commands need them. Pure. */
 
+/** The minor series of Citus that a new node's image gets; 14 is the first for PostgreSQL 18, and has 17 too. */
+export const CITUS_VERSION = "14.0";
+
 /** The cluster of servers that clients talk to: Citus' group 0. */
 export const COORDINATOR = "coordinator";
 /** Workers are numbered as Citus' groups are: from 1. */

@@ -106,6 +106,8 @@ export interface PatroniYamlArgs {
   readonly scope: string;
   /** This server; its name on the stack's network too. */
   readonly node: string;
+  /** What follows the name where others reach it; default nothing. */
+  readonly domain?: string;
   readonly etcdMembers: readonly string[];
   readonly postgresVersion: PostgresMajor;
   readonly replication: PatroniLogin;
@@ -123,6 +125,7 @@ export interface PatroniYamlArgs {
 /** patroni.yml of one server. Holds passwords. */
 export function patroniYaml(args: PatroniYamlArgs): string {
   const { node, postgresVersion } = args;
+  const address = args.domain === undefined ? node : `${node}.${args.domain}`;
   const verified = { sslmode: "verify-full", sslrootcert: `${TLS}/ca.crt` };
   return stringify({
     scope: args.scope,
@@ -131,7 +134,7 @@ export function patroniYaml(args: PatroniYamlArgs): string {
     ...(args.citus && { citus: args.citus }),
     restapi: {
       listen: "0.0.0.0:8008",
-      connect_address: `${node}:8008`,
+      connect_address: `${address}:8008`,
       certfile: `${TLS}/server.crt`,
       keyfile: `${TLS}/server.key`,
       cafile: `${TLS}/ca.crt`,
@@ -148,7 +151,7 @@ export function patroniYaml(args: PatroniYamlArgs): string {
     },
     postgresql: {
       listen: "*:5432",
-      connect_address: `${node}:5432`,
+      connect_address: `${address}:5432`,
       data_dir: `/var/lib/postgresql/${postgresVersion}/data`,
       bin_dir: `/usr/lib/postgresql/${postgresVersion}/bin`,
       pgpass: "/tmp/pgpass",

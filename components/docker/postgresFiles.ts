@@ -39,14 +39,20 @@ export const CLIENT_RULES: readonly string[] = [
   `hostssl postgres  ${names("cgraph_monitor")}  all  scram-sha-256`,
 ];
 
-/** The superuser only through the container's socket; what servers, pools and Patroni need of each other only from the stack's own network. */
-export const SERVER_RULES: readonly string[] = [
+/**
+ * The superuser only through the server's own socket; what servers, pools and Patroni need of each other only from where
+ * they are (pg_hba.conf's address).
+ */
+export const serverRules = (from: string): readonly string[] => [
   "local   all  postgres  peer",
   `local   replication  ${names("replicator")}  scram-sha-256`,
-  `hostssl ${DATABASE}  ${names("cgraph_pooler", "cgraph_changes")}  samenet  scram-sha-256`,
-  `hostssl postgres  ${names("cgraph_rewind")}  samenet  scram-sha-256`,
-  `hostssl replication  ${names("replicator")}  samenet  scram-sha-256`,
+  `hostssl ${DATABASE}  ${names("cgraph_pooler", "cgraph_changes")}  ${from}  scram-sha-256`,
+  `hostssl postgres  ${names("cgraph_rewind")}  ${from}  scram-sha-256`,
+  `hostssl replication  ${names("replicator")}  ${from}  scram-sha-256`,
 ];
+
+/** In Docker: from the stack's own network. */
+export const SERVER_RULES: readonly string[] = serverRules("samenet");
 
 /** Rules of pg_hba.conf. */
 export const HBA_RULES: readonly string[] = [...SERVER_RULES.slice(0, 2), ...CLIENT_RULES, ...SERVER_RULES.slice(2)];

@@ -54,6 +54,13 @@ export function subnetCidrs(cidr: string, bits: number, count: number): string[]
   return Array.from({ length: count }, (_, index) => `${text(range.first + index * size)}/${range.bits + bits}`);
 }
 
+/** The address so far from a range's first; undefined where that is its last one, or beyond. */
+export function addressIn(cidr: string, index: number): string | undefined {
+  const range = parse(cidr);
+  if (!range) throw new Error(`${cidr} is no range of addresses`);
+  return index < range.size - 1 ? text(range.first + index) : undefined;
+}
+
 /** Addresses that nobody has on the internet (RFC 1918). */
 const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 

@@ -4,6 +4,7 @@ import type { StageNumber } from "../guide.ts";
 import type { RegionsConfig } from "../regionsConfig.ts";
 import { checkCidr, checkNoOverlap } from "./cidr.ts";
 import { RDS_CLASSES, classNamed } from "./classes.ts";
+import { EC2_CLASSES } from "./ec2Classes.ts";
 
 /** Configuration of the target aws (`cgraph:…`), checked and with defaults filled in. */
 export interface AwsConfig {
@@ -51,6 +52,8 @@ export interface AwsConfig {
   readonly keepData: boolean;
   /** `cgraph:backupCopyRegion`: a snapshot a day is copied there; default: none. */
   readonly backupCopyRegion: string | undefined;
+  /** `cgraph:citusAmi`, at stage 5: the image of the nodes' instances; default: Debian 13's newest. A change replaces them. */
+  readonly citusAmi: string | undefined;
   /** `cgraph:cacheEngine`: valkey (default) or redis. */
   readonly cacheEngine: "valkey" | "redis";
 }
@@ -72,6 +75,7 @@ export const AWS_KEYS = [
   "accessHost",
   "keepData",
   "backupCopyRegion",
+  "citusAmi",
   "cacheEngine",
 ] as const;
 
@@ -143,7 +147,7 @@ export function readAwsConfig(source: ConfigSource, stage: StageNumber, regions:
     throw wrong("backupCopyRegion", backupCopyRegion, `another region than ${region}: ${REGIONS.join(", ")}`);
   }
   const instanceClass = source("instanceClass");
-  if (instanceClass !== undefined) classNamed(instanceClass, RDS_CLASSES);
+  if (instanceClass !== undefined) classNamed(instanceClass, stage === 5 ? EC2_CLASSES : RDS_CLASSES);
   const vpcId = matching(source, "vpcId", /^vpc-[0-9a-f]+$/, "the id of a VPC, vpc-…");
   const subnetIds = list(source, "subnetIds");
   if (vpcId === undefined ? subnetIds.length > 0 : subnetIds.length < 2) {
@@ -174,6 +178,7 @@ export function readAwsConfig(source: ConfigSource, stage: StageNumber, regions:
     accessHost: flag(source, "accessHost", true),
     keepData: flag(source, "keepData", true),
     backupCopyRegion,
+    citusAmi: source("citusAmi"),
     cacheEngine: oneOf(source, "cacheEngine", ["valkey", "redis"] as const, "valkey"),
   };
 }

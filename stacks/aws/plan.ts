@@ -12,6 +12,7 @@ import { ROUTER_POOL_SIZE, globalSettings, shardSettings } from "../shardSetting
 import { SLOW_MS } from "./alarms.ts";
 import { type CacheNode, chooseCacheNode } from "./cacheNodes.ts";
 import { type ServerClass, chooseClass, classNamed } from "./classes.ts";
+import { type CitusAwsPlan, planCitus } from "./citusPlan.ts";
 import { checkStorage } from "./config.ts";
 import { planRegions, regionNotes } from "./regions.ts";
 import { ZONES } from "./zones.ts";
@@ -84,12 +85,14 @@ export interface AwsPlan {
   readonly target: "aws";
   /** Home: where the primaries are, and all that is not in `regions`. */
   readonly region: string;
-  /** Those of the first cluster, its primary first; then, at stage 4, those of each other cluster. */
+  /** On RDS: those of the first cluster, its primary first; then, at stage 4, those of each other cluster. None at stage 5. */
   readonly nodes: readonly AwsNode[];
   /** Those beside home. */
   readonly regions: readonly AwsRegion[];
   /** Stage 4's. */
   readonly sharding: { readonly shards: number; readonly buckets: number } | undefined;
+  /** Stage 5's: servers on EC2. */
+  readonly citus: CitusAwsPlan | undefined;
   readonly pool: AwsPool | AwsProxy | undefined;
   readonly cache: AwsCache | undefined;
   readonly accessHost: boolean;
@@ -126,9 +129,9 @@ function planPool(
   const figures = GUIDE[config.stage].pool?.value;
   if (!figures) return undefined;
   const sharded = config.stage === 4;
-  if (config.aws.pooler === "rds-proxy" && sharded) {
+  if (config.aws.pooler === "rds-proxy" && config.stage >= 4) {
     throw new UserError(
-      "RDS Proxy serves one primary; shards have several",
+      sharded ? "RDS Proxy serves one primary; shards have several" : "RDS Proxy serves RDS; stage 5 runs on EC2",
       "use PgBouncer: ./cgraph-db config set pooler pgbouncer",
     );
   }
@@ -180,6 +183,43 @@ function planPool(
  * go together.
  */
 export function planAws(config: StackConfig): AwsPlan {
+  for (const key of ["backupS3Bucket", "restoreFirst"] as const) {
+    if ((key === "restoreFirst" ? config.backups.restoreFirst : config.backups.s3) === undefined) continue;
+    throw new UserError(
+      `cgraph:${key} is for servers in Docker: ${config.stage === 5 ? "on AWS stage 5 has a bucket of its own" : "RDS keeps its backups itself"}`,
+      `unset it: ./cgraph-db config unset ${key}`,
+    );
+  }
+  return config.stage === 5 ? planOnEc2(config) : planOnRds(config);
+}
+
+const cacheOf = (config: StackConfig): AwsCache | undefined =>
+  GUIDE[config.stage].cache.value
+    ? {
+        engine: config.aws.cacheEngine,
+        node: chooseCacheNode(config.cacheMemoryMiB ?? Math.floor(GUIDE[config.stage].serverSize.value.memoryMiB / 8)),
+        nodes: CACHE_NODES,
+      }
+    : undefined;
+
+function planOnEc2(config: StackConfig): AwsPlan {
+  const { aws } = config;
+  const citus = planCitus(config);
+  const notes: string[] = [];
+  const [first] = citus.clusters[0]?.nodes ?? [];
+  if (!first) throw new Error("a Citus cluster without a coordinator");
+  return {
+    ...{ stage: config.stage, target: "aws", region: aws.region, nodes: [], regions: [], sharding: undefined, citus },
+    pool: planPool(config, first.class, Number(citus.settings["max_connections"]?.value), notes),
+    cache: cacheOf(config),
+    accessHost: aws.accessHost,
+    ownVpc: true,
+    backupCopyRegion: undefined,
+    notes,
+  };
+}
+
+function planOnRds(config: StackConfig): AwsPlan {
   const figures = GUIDE[config.stage];
   const { aws } = config;
   const wanted = figures.serverSize.value;
@@ -189,13 +229,6 @@ export function planAws(config: StackConfig): AwsPlan {
     ? classNamed(aws.instanceClass)
     : chooseClass({ ...wanted, burstable: config.stage === 1 });
   const storageGiB = aws.storageGiB ?? wanted.diskGiB;
-  for (const key of ["backupS3Bucket", "restoreFirst"] as const) {
-    if ((key === "restoreFirst" ? config.backups.restoreFirst : config.backups.s3) === undefined) continue;
-    throw new UserError(
-      `cgraph:${key} is for servers in Docker: RDS keeps its backups itself`,
-      `unset it: ./cgraph-db config unset ${key}`,
-    );
-  }
   if (config.backups.retentionDays > LONGEST_RETENTION_DAYS) {
     throw new UserError(
       `RDS keeps backups for ${LONGEST_RETENTION_DAYS} days at the most, not ${config.backups.retentionDays}`,
@@ -260,14 +293,9 @@ export function planAws(config: StackConfig): AwsPlan {
     nodes,
     regions,
     sharding: sharded ? { shards, buckets } : undefined,
+    citus: undefined,
     pool,
-    cache: figures.cache.value
-      ? {
-          engine: aws.cacheEngine,
-          node: chooseCacheNode(config.cacheMemoryMiB ?? Math.floor(wanted.memoryMiB / 8)),
-          nodes: CACHE_NODES,
-        }
-      : undefined,
+    cache: cacheOf(config),
     accessHost: aws.accessHost,
     ownVpc: aws.vpcId === undefined,
     backupCopyRegion: aws.backupCopyRegion,
