@@ -5,6 +5,7 @@ import { COORDINATOR, citusGroup } from "./docker/citusNames.ts";
 import type { Cluster } from "./docker/cluster.ts";
 import { type ClusterServers, type CommonClusterArgs, clusterServers } from "./docker/clusterServers.ts";
 import { citusScope } from "./docker/shardRoutes.ts";
+import { type CitusOnEc2, type Ec2CitusClusterArgs, citusOnEc2 } from "./aws/citusOnEc2.ts";
 import { DATABASE } from "./roles.ts";
 
 export interface ContainerCitusClusterArgs extends CommonClusterArgs {
@@ -17,17 +18,30 @@ export interface ContainerCitusClusterArgs extends CommonClusterArgs {
   readonly clientContainers: readonly string[];
 }
 
+export type CitusClusterArgs = ContainerCitusClusterArgs | Ec2CitusClusterArgs;
+
+/** In containers: the clusters, the coordinator first, and the coordinator once more. */
+export interface CitusInContainers {
+  readonly clusters: readonly ClusterServers[];
+  readonly coordinator: ClusterServers;
+}
+
 /**
  * Citus: a coordinator, which clients talk to, and workers, which hold the shards of distributed tables. Each is a cluster of
  * its own, a primary with standbys; Patroni tells Citus which of a cluster's servers takes writes.
  */
-export class CitusCluster extends pulumi.ComponentResource {
-  /** The coordinator first. */
-  readonly clusters: readonly ClusterServers[];
-  readonly coordinator: ClusterServers;
+export class CitusCluster<Args extends CitusClusterArgs> extends pulumi.ComponentResource {
+  readonly made: Args extends Ec2CitusClusterArgs ? CitusOnEc2 : CitusInContainers;
 
-  constructor(name: string, args: ContainerCitusClusterArgs, opts?: pulumi.ComponentResourceOptions) {
+  constructor(name: string, args: Args, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:db:CitusCluster", name, {}, opts);
+    const given: CitusClusterArgs = args;
+    const made = "target" in given ? citusOnEc2(given, this) : this.#inContainers(given);
+    this.made = made as typeof this.made;
+    this.registerOutputs({ workers: given.plan.workers });
+  }
+
+  #inContainers(args: ContainerCitusClusterArgs): CitusInContainers {
     const { stack } = args.site;
     const scope = citusScope(stack, args.dataGenerations.at(-1));
     const rules = { hba: citusHbaRules(stack, args.clientContainers), ident: CITUS_IDENT_RULES };
@@ -40,9 +54,8 @@ export class CitusCluster extends pulumi.ComponentResource {
         args,
         this,
       );
-    this.coordinator = node({ name: COORDINATOR, nodes: args.coordinator }, args.beside);
-    const etcd = args.beside ?? this.coordinator.cluster;
-    this.clusters = [this.coordinator, ...args.plan.others.map((worker) => node(worker, etcd))];
-    this.registerOutputs({ workers: args.plan.workers });
+    const coordinator = node({ name: COORDINATOR, nodes: args.coordinator }, args.beside);
+    const etcd = args.beside ?? coordinator.cluster;
+    return { coordinator, clusters: [coordinator, ...args.plan.others.map((worker) => node(worker, etcd))] };
   }
 }

@@ -48,6 +48,8 @@ const REWRITTEN = /-(config|run)$/;
 const STATEFUL = new Set([
   "random:index/randomId:RandomId",
   "aws:rds/instance:Instance",
+  "aws:ebs/volume:Volume",
+  "aws:s3/bucket:Bucket",
   "aws:kms/key:Key",
   "aws:backup/vault:Vault",
 ]);

@@ -33,7 +33,7 @@ export function stage5(stack: string, config: StackConfig, topology: Topology, b
   const { credentials } = base;
   const { postgresVersion, ports } = config;
   const { cluster, site } = citusCluster(stack, config, topology, base);
-  const { coordinator, clusters } = cluster;
+  const { coordinator, clusters } = cluster.made;
   const poolers = new PgBouncerPool("pool", { site, credentials, pool });
   const router = new Router(
     "router",

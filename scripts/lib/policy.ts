@@ -81,9 +81,29 @@ const RULES: readonly Rule[] = [
   },
   {
     type: "aws:ec2/route:Route",
-    rule: "no subnet has a way to everywhere",
+    rule: "no subnet has a way to everywhere but one that leads out only, and the gateway's of that way",
+    broken: ({ urn, inputs }) =>
+      (isEverywhere(inputs["destinationCidrBlock"]) || isEverywhere(inputs["destinationIpv6CidrBlock"])) &&
+      inputs["natGatewayId"] === undefined &&
+      !urn.endsWith("::way-out"),
+  },
+  {
+    type: "aws:ebs/volume:Volume",
+    rule: "a volume is encrypted with a key of ours, and protected",
+    broken: ({ inputs, protect }) => inputs["encrypted"] !== true || inputs["kmsKeyId"] === undefined || !protect,
+  },
+  {
+    type: "aws:s3/bucket:Bucket",
+    rule: "a bucket is protected",
+    broken: ({ inputs, protect }) => inputs["forceDestroy"] === true || !protect,
+  },
+  {
+    type: "aws:ec2/instance:Instance",
+    rule: "an instance has no public address, no key, and gives credentials to nobody who cannot ask twice",
     broken: ({ inputs }) =>
-      isEverywhere(inputs["destinationCidrBlock"]) || isEverywhere(inputs["destinationIpv6CidrBlock"]),
+      inputs["associatePublicIpAddress"] !== false ||
+      inputs["keyName"] !== undefined ||
+      (inputs["metadataOptions"] as { httpTokens?: unknown } | undefined)?.httpTokens !== "required",
   },
   {
     type: "aws:kms/key:Key",
