@@ -65,13 +65,20 @@ export function dockerPicture(topology: Topology, config: StackConfig): Picture 
 }
 
 export function awsPicture(plan: AwsPlan, config: StackConfig): Picture {
-  const { nodes, pool, cache } = plan;
+  const { nodes, pool, cache, citus } = plan;
+  const onEc2 = (citus?.clusters ?? []).flatMap((cluster) =>
+    cluster.nodes.map(({ name, class: { name: kind, cpus, memoryMiB }, volume }, index): PictureServer => ({
+      ...{ name, role: index === 0 ? "primary" : "replica", kind, cpus, memoryMiB },
+      ...{ diskGiB: volume.sizeGiB, standby: false },
+    })),
+  );
+  const onRds = allNodes(plan).map(({ name, role, class: { name: kind, cpus, memoryMiB }, storageGiB, multiAz }) => ({
+      ...{ name, role, kind, cpus, memoryMiB, diskGiB: storageGiB, standby: multiAz },
+    }));
   return {
     stage: plan.stage,
-    servers: allNodes(plan).map(({ name, role, class: { name: kind, cpus, memoryMiB }, storageGiB, multiAz }) => ({
-      ...{ name, role, kind, cpus, memoryMiB, diskGiB: storageGiB, standby: multiAz },
-    })),
-    maxConnections: Number(nodes[0]?.settings["max_connections"]?.value),
+    servers: [...onRds, ...onEc2],
+    maxConnections: Number((citus ?? nodes[0])?.settings["max_connections"]?.value),
     poolers:
       pool === undefined
         ? null
@@ -86,7 +93,11 @@ export function awsPicture(plan: AwsPlan, config: StackConfig): Picture {
           memoryMiB: cache.node.memoryMiB,
         }
       : null,
-    backup: { where: "RDS", intervalHours: null, retentionDays: config.backups.retentionDays },
+    backup: {
+      where: citus ? "a bucket" : "RDS",
+      intervalHours: citus ? config.backups.intervalHours : null,
+      retentionDays: config.backups.retentionDays,
+    },
   };
 }
 

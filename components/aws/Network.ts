@@ -160,11 +160,20 @@ export class Network extends pulumi.ComponentResource {
     });
   }
 
-  /** Ways to AWS's own services that stay within the stack's own VPC, which has no other way out. */
-  serviceEndpoints(region: string, { interfaces, gateways }: Endpoints): void {
+  /**
+   * Ways to AWS's own services that stay within the stack's own VPC, which has no other way out. `servers`: groups that
+   * may take them beside the clients'. Within the VPC nobody reaches those services otherwise.
+   */
+  serviceEndpoints(
+    region: string,
+    { interfaces, gateways }: Endpoints,
+    servers: readonly pulumi.Input<string>[] = [],
+  ): void {
     const routes = this.routeTableId;
     if (routes === undefined || interfaces.length + gateways.length === 0) return;
-    const group = this.securityGroup("endpoints", "AWS services", [{ port: 443, from: [this.clientGroupId] }]);
+    const group = this.securityGroup("endpoints", "AWS services", [
+      { port: 443, from: [this.clientGroupId, ...servers] },
+    ]);
     const endpoint = (service: string, how: Partial<ec2.VpcEndpointArgs>): ec2.VpcEndpoint =>
       new ec2.VpcEndpoint(
         service.replaceAll(".", "-"),

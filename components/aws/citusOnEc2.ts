@@ -45,8 +45,8 @@ export interface CitusOnEc2 {
   readonly authorityArn: pulumi.Output<string>;
   readonly bucket: pulumi.Output<string>;
   readonly domain: string;
-  /** Of the nodes: what they may reach. */
-  readonly securityGroupId: pulumi.Output<string>;
+  /** Groups of nodes and of etcd's members. */
+  readonly securityGroupIds: readonly pulumi.Output<string>[];
 }
 
 /** Debian's newest image, looked up when an instance is made (Debian's own parameter, "Cloud/AmazonEC2Image"). */
@@ -139,7 +139,7 @@ function nodeSecret(shared: Shared, cluster: CitusNodes, node: Ec2Node, parent: 
   );
   const { replicator, cgraph_rewind: rewind } = credentials.logins;
   const secretString = pulumi
-    .all([replicator.password, rewind.password, credentials.backupKey, credentials.rolesSql, shared.bucket.bucket])
+    .all([replicator.password, rewind.password, credentials.backupKey, credentials.rolesSql, shared.bucket.id])
     .apply(([replicatorPassword, rewindPassword, key, rolesSql, bucket]) =>
       JSON.stringify({
         "patroni.yml": patroniYaml({
@@ -293,8 +293,8 @@ export function citusOnEc2(args: Ec2CitusClusterArgs, parent: pulumi.Resource): 
     parent,
   );
   return {
-    ...{ clusters: [first, ...others], etcd, balancer, domain, bucket: shared.bucket.bucket },
+    ...{ clusters: [first, ...others], etcd, balancer, domain, bucket: shared.bucket.id },
     authorityArn: shared.authority.certificate.arn,
-    securityGroupId: nodeGroup.id,
+    securityGroupIds: [nodeGroup.id, etcdGroup.id],
   };
 }

@@ -13,10 +13,10 @@ const metric = ({ namespace, metric: metricName, dimensions, statistic }: Figure
 });
 
 /** What an alarm looks at: one figure, or an expression over several. */
-function subject(watch: Watch, severity: Severity): Partial<cloudwatch.MetricAlarmArgs> {
+function subject({ watch, severity, dimensions: given }: MetricAlarmArgs): Partial<cloudwatch.MetricAlarmArgs> {
   if ("metric" in watch.of) {
     const { namespace, metric: metricName, dimensions, statistic } = watch.of;
-    return { namespace, metricName, dimensions: { ...dimensions }, statistic, period: PERIOD_SECONDS };
+    return { namespace, metricName, dimensions: { ...dimensions, ...given }, statistic, period: PERIOD_SECONDS };
   }
   const { formula, figures } = watch.of[severity];
   return {
@@ -31,21 +31,21 @@ export interface MetricAlarmArgs {
   readonly stack: string;
   readonly watch: Watch;
   readonly severity: Severity;
+  /** Names that AWS gives; default none. */
+  readonly dimensions?: Readonly<Record<string, pulumi.Input<string>>>;
   /** Who is told, of the alarm's own region; undefined: nobody. */
   readonly topicArn: pulumi.Input<string> | undefined;
 }
 
 /** An alarm of one severity: the threshold is passed for five minutes. */
-export const metricAlarm = (
-  { stack, watch, severity, topicArn }: MetricAlarmArgs,
-  opts: pulumi.CustomResourceOptions,
-): cloudwatch.MetricAlarm =>
-  new cloudwatch.MetricAlarm(
+export const metricAlarm = (args: MetricAlarmArgs, opts: pulumi.CustomResourceOptions): cloudwatch.MetricAlarm => {
+  const { stack, watch, severity, topicArn } = args;
+  return new cloudwatch.MetricAlarm(
     `${watch.name}-${severity}`,
     {
       name: awsName(stack, watch.name, severity),
       alarmDescription: `${watch.name}: ${watch.description}`,
-      ...subject(watch, severity),
+      ...subject(args),
       evaluationPeriods: PERIODS,
       comparisonOperator: watch.bad === "above" ? "GreaterThanThreshold" : "LessThanThreshold",
       threshold: watch[severity],
@@ -54,3 +54,4 @@ export const metricAlarm = (
     },
     opts,
   );
+};

@@ -12,9 +12,16 @@ import { type ClusterUpstreams, FIRST_CLUSTER, routerPools, shardPools } from ".
 import type { RoleName } from "../roles.ts";
 import { scramVerifier } from "../scram.ts";
 import type { AwsSite } from "./AwsSite.ts";
-import { NO_RECOVERY_DAYS, awsName } from "./names.ts";
+import { NO_RECOVERY_DAYS, POSTGRES_PORT, awsName } from "./names.ts";
 import { assumedBy, readSecrets } from "./policies.ts";
 import type { RdsServer } from "./rdsInstance.ts";
+
+/** A server, or what leads to one. */
+export interface PooledServer {
+  readonly address: pulumi.Output<string>;
+  /** Default 5432. */
+  readonly port?: number;
+}
 
 export interface PgbouncerServiceArgs {
   readonly target: "aws";
@@ -23,18 +30,20 @@ export interface PgbouncerServiceArgs {
   /** Where the image is, with its tag. */
   readonly image: pulumi.Input<string>;
   readonly credentials: Credentials;
-  readonly primary: RdsServer;
-  /** Who serves reads; empty: the primary. */
-  readonly replicas: readonly RdsServer[];
+  readonly primary: PooledServer;
+  /** Who serves reads, all at one port; empty: the primary. */
+  readonly replicas: readonly PooledServer[];
+  /** ARN of a secret with the certificate of the servers' authority; default: they have RDS's. */
+  readonly authorityArn?: pulumi.Output<string> | undefined;
   /** Clusters beside the first, each with its primary first: then the application's names lead to the router database. */
   readonly clusters?: readonly { readonly name: string; readonly servers: readonly RdsServer[] }[];
 }
 
 /** Who of a cluster takes writes and who serves reads, when their names are known. */
-const upstreamsOf = (servers: readonly RdsServer[]): pulumi.Output<ClusterUpstreams> =>
+const upstreamsOf = (servers: readonly PooledServer[]): pulumi.Output<ClusterUpstreams> =>
   pulumi.all(servers.map(({ address }) => address)).apply(([write = "", ...replicas]) => ({
-    write: { hosts: [write], port: 5432 },
-    read: { hosts: replicas.length > 0 ? replicas : [write], port: 5432 },
+    write: { hosts: [write], port: servers[0]?.port ?? POSTGRES_PORT },
+    read: { hosts: replicas.length > 0 ? replicas : [write], port: servers.at(-1)?.port ?? POSTGRES_PORT },
   }));
 
 export interface PgbouncerService {
@@ -46,6 +55,12 @@ export interface PgbouncerService {
 }
 
 const PORT = 6432;
+/** Where a task puts the certificate of the servers' authority, which it is given as a variable. */
+const AUTHORITY_FILE = "/tmp/server-authority.crt";
+const WITH_AUTHORITY = [
+  ...["sh", "-c"],
+  `printf '%s' "$CGRAPH_SERVER_AUTHORITY" >${AUTHORITY_FILE} && chmod 0644 ${AUTHORITY_FILE} && exec cgraph-service pgbouncer-from-environment`,
+];
 /** Fargate's longest: tasks that end let their clients finish. */
 const DRAIN_SECONDS = 120;
 /** Whom the pools let in. RDS shows nobody its password hashes, so there is no asking for others. */
@@ -87,6 +102,7 @@ function configuration(args: PgbouncerServiceArgs, parent: pulumi.Resource) {
           more: shardPools(clusters, false),
         }),
         auth: "file",
+        authorities: args.authorityArn && AUTHORITY_FILE,
       });
     });
   const version = new secretsmanager.SecretVersion(
@@ -108,6 +124,7 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
   const { stack, network, region } = site;
   const child = { parent };
   const { secret, version } = configuration(args, parent);
+  const authority = args.authorityArn ? [args.authorityArn] : [];
   const logs = new cloudwatch.LogGroup("pool", { name: `/cgraph/${stack}/pgbouncer`, retentionInDays: 30 }, child);
   const execution = new iam.Role("pool-execution", { assumeRolePolicy: assumedBy("ecs-tasks.amazonaws.com") }, child);
   new iam.RolePolicyAttachment(
@@ -122,7 +139,9 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
     "pool-secret",
     {
       role: execution.name,
-      policy: pulumi.all([secret.arn, site.keyArn]).apply(([secretArn, keyArn]) => readSecrets([secretArn], keyArn)),
+      policy: pulumi
+        .all([pulumi.all([secret.arn, ...authority]), site.keyArn])
+        .apply(([secretArn, keyArn]) => readSecrets(secretArn, keyArn)),
     },
     child,
   );
@@ -142,13 +161,13 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
       executionRoleArn: execution.arn,
       containerDefinitions: pulumi
         // The version too: a changed configuration makes new tasks, which take over from the old ones.
-        .all([secret.arn, version.versionId, logs.name, args.image])
-        .apply(([secretArn, versionId, logGroup, image]) =>
+        .all([secret.arn, version.versionId, logs.name, args.image, pulumi.all(authority)])
+        .apply(([secretArn, versionId, logGroup, image, authorities]) =>
           JSON.stringify([
             {
               name: "pgbouncer",
               image,
-              command: ["pgbouncer-from-environment"],
+              command: authorities.length > 0 ? WITH_AUTHORITY : ["pgbouncer-from-environment"],
               essential: true,
               portMappings: [{ containerPort: PORT, protocol: "tcp" }],
               environment: [
@@ -160,6 +179,7 @@ export function pgbouncerService(args: PgbouncerServiceArgs, parent: pulumi.Reso
               secrets: [
                 { name: "CGRAPH_PGBOUNCER_INI", valueFrom: `${secretArn}:pgbouncerIni::` },
                 { name: "CGRAPH_USERLIST", valueFrom: `${secretArn}:userlist::` },
+                ...authorities.map((valueFrom) => ({ name: "CGRAPH_SERVER_AUTHORITY", valueFrom })),
               ],
               // Waits for transactions under way, as long as Fargate lets it.
               stopTimeout: DRAIN_SECONDS,

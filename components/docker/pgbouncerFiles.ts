@@ -32,6 +32,8 @@ export interface PgbouncerArgs {
    * in the user list (`file`; RDS, which shows its hashes to nobody).
    */
   readonly auth: { readonly lookUpAs: string; readonly at: string } | "file";
+  /** The authorities of the servers' certificates; default: the stack's own, or with a user list those of RDS. */
+  readonly authorities?: string | undefined;
   readonly maxClientConnections: number;
   /** Server connections for one user and database. */
   readonly poolSize: number;
@@ -62,6 +64,7 @@ export function pgbouncerIni({
   front,
   more = [],
   auth,
+  authorities,
   maxClientConnections,
   poolSize,
   reserveSize,
@@ -93,7 +96,7 @@ client_tls_cert_file = ${TLS}/server.crt
 client_tls_key_file = ${TLS}/server.key
 client_tls_ca_file = ${TLS}/ca.crt
 server_tls_sslmode = verify-full
-server_tls_ca_file = ${auth === "file" ? RDS_AUTHORITIES : `${TLS}/ca.crt`}
+server_tls_ca_file = ${authorities ?? (auth === "file" ? RDS_AUTHORITIES : `${TLS}/ca.crt`)}
 server_login_retry = 1
 server_connect_timeout = 3
 server_idle_timeout = 300

@@ -1,5 +1,7 @@
 /** What AWS can tell before anything is planned or made; each refusal says what to change. Without the CLI the plugin finds it out, later. */
+import { type Ec2Node, citusServers } from "../../stacks/aws/citusPlan.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
+import { ZONES, zonesOf } from "../../stacks/aws/zones.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { note } from "../lib/progress.ts";
@@ -24,7 +26,9 @@ const asked = <T>(region: string, args: readonly string[]): Promise<T | undefine
   });
 
 async function checkClass(region: string, config: StackConfig): Promise<void> {
-  const wanted = planAws(config).nodes[0]?.class.name ?? "";
+  const plan = planAws(config);
+  if (plan.citus) return checkEc2Classes(region, citusServers(plan.citus));
+  const wanted = plan.nodes[0]?.class.name ?? "";
   const versions = await asked<{ DBEngineVersions?: readonly { readonly EngineVersion: string }[] }>(region, [
     ...["rds", "describe-db-engine-versions", "--engine", "postgres", "--default-only"],
     ...["--engine-version", String(config.postgresVersion)],
@@ -49,6 +53,29 @@ async function checkClass(region: string, config: StackConfig): Promise<void> {
       EXIT.failed,
     );
   }
+}
+
+/** Whether each server's zone has its class. */
+async function checkEc2Classes(region: string, servers: readonly Ec2Node[]): Promise<void> {
+  const names = [...new Set(servers.map((server) => server.class.name))];
+  const found = await asked<{ InstanceTypeOfferings?: readonly { InstanceType: string; Location: string }[] }>(region, [
+    ...["ec2", "describe-instance-type-offerings", "--location-type", "availability-zone"],
+    ...["--filters", `Name=instance-type,Values=${names.join(",")}`],
+  ]);
+  if (found === undefined) return;
+  const zones = zonesOf(region, ZONES);
+  const missing = servers.find(
+    (server) =>
+      !(found.InstanceTypeOfferings ?? []).some(
+        ({ InstanceType, Location }) => InstanceType === server.class.name && Location === zones[server.zone],
+      ),
+  );
+  if (!missing) return;
+  throw new UserError(
+    `EC2 has no ${missing.class.name} in ${zones[missing.zone]}, where ${missing.name} would be`,
+    "name a class that all three zones have: ./cgraph-db config set instanceClass CLASS",
+    EXIT.failed,
+  );
 }
 
 interface Subnet {
@@ -90,9 +117,24 @@ async function checkSubnets({ aws: { region, vpcId, subnetIds } }: StackConfig):
   if (open !== undefined) throw refuse(`the subnet ${open} is public: it has a route to an internet gateway`);
 }
 
-/** Refuses `up` between stage 4 and the others: it moves no rows, and would lead clients to a database without tables. */
+/**
+ * Refuses `up` between stage 4, stage 5 and the others: it moves no rows, and would lead clients to a database without
+ * tables.
+ */
 export function checkShards(stack: string, from: number, to: number): void {
-  if (from === to || (from !== 4 && to !== 4)) return;
+  if (from === to) return;
+  if (from === 5 || to === 5) {
+    throw new UserError(
+      to === 5
+        ? `stack ${stack} is at stage ${from}, on RDS: stage 5 is a new cluster on EC2, to which its rows are moved by hand; up replaces no database`
+        : `stack ${stack} is at stage 5: up does not move the rows of its nodes to RDS`,
+      to === 5
+        ? `make the new one beside it, then move the rows as docs/aws.md says (Stage 5, "From RDS"): ./cgraph-db up --stack NAME --stage 5 --target aws`
+        : `make a new stack of that stage: ./cgraph-db up --stack NAME --stage ${to} --target aws`,
+      EXIT.refused,
+    );
+  }
+  if (from !== 4 && to !== 4) return;
   throw new UserError(
     `stack ${stack} is at stage ${from}: up does not move its rows ${to === 4 ? "to" : "from"} shards, and on AWS this version has no command that does`,
     `make a new stack of that stage: ./cgraph-db up --stack NAME --stage ${to} --target aws`,

@@ -1,13 +1,25 @@
 /** Connections to a database on AWS. */
 import pg from "pg";
+import { ADMINISTRATOR } from "../../components/aws/names.ts";
 import { DATABASE } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
+import { EXIT, UserError } from "../../tuning/errors.ts";
 import { rdsAuthoritiesText } from "./authorities.ts";
 import { type Way, withWay } from "./reach.ts";
 
 interface Login {
   readonly user: string;
   readonly password: string;
+}
+
+/** How the administrator logs in. Throws a UserError where there is none that does: the superuser of stage 5 is each server's own. */
+export function administratorOf({ stage, administratorPassword: password }: AwsStackValues): Login {
+  if (password !== null) return { user: ADMINISTRATOR, password };
+  throw new UserError(
+    `at stage ${stage} nobody logs in as administrator over the network`,
+    "work on the server itself: aws ssm start-session --target INSTANCE, then sudo -u postgres psql (docs/aws.md, Stage 5)",
+    EXIT.refused,
+  );
 }
 
 const CONNECT_MS = 15_000;

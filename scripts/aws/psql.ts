@@ -1,9 +1,9 @@
-import { ADMINISTRATOR } from "../../components/aws/names.ts";
 import { DATABASE, type RoleName } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { loginOf } from "../lib/login.ts";
 import { run, runAttached } from "../lib/run.ts";
+import { administratorOf } from "./client.ts";
 import { rdsAuthorities } from "./authorities.ts";
 import { withWay } from "./reach.ts";
 
@@ -18,7 +18,7 @@ export async function psqlAws(
   }
   const authorities = await rdsAuthorities();
   const { user, password } =
-    role === undefined ? { user: ADMINISTRATOR, password: values.administratorPassword } : loginOf(values, role);
+    role === undefined ? administratorOf(values) : loginOf(values, role);
   return withWay(values, values.endpoints.write, ({ host, address, port }) => {
     // The name is verified, wherever the connection goes.
     const settings = {

@@ -6,7 +6,7 @@ import { DATABASE, OWNER, ROLES, type RoleName, passwordSql } from "../../compon
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import { generationsOf, passwordsOf } from "../lib/login.ts";
 import { step } from "../lib/progress.ts";
-import { withPrimary } from "./client.ts";
+import { administratorOf, withPrimary } from "./client.ts";
 
 /** Roles that only our own servers need: RDS does their work itself. */
 const NOT_ON_RDS: readonly RoleName[] = ["replicator", "cgraph_pooler", "cgraph_rewind"];
@@ -97,7 +97,7 @@ export async function applyRoles(values: AwsStackValues): Promise<void> {
   const generations = generationsOf(values);
   const verifiers = loginVerifiers(generations, passwordsOf(values));
   await step("roles", async () => {
-    const login = { user: ADMINISTRATOR, password: values.administratorPassword };
+    const login = administratorOf(values);
     for (const { endpoints } of [values, ...otherClusterValues(values)]) {
       await withPrimary({ ...values, endpoints }, login, "cgraph-db roles", (client) =>
         client.query(rdsRolesSql(serverRoles(generations), verifiers)),

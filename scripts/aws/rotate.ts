@@ -1,6 +1,6 @@
 /** `secrets rotate` on AWS: the same way; pools get their users with new tasks, which take over before anybody is told. */
 import type pg from "pg";
-import { ADMINISTRATOR, awsName } from "../../components/aws/names.ts";
+import { awsName } from "../../components/aws/names.ts";
 import { type AwsStackValues, furtherRegions } from "../../stacks/aws/outputs.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
@@ -13,7 +13,7 @@ import { checkedConfig } from "../lib/stackConfig.ts";
 import { CLIENT_ROLES, olderNames, phaseOf, stepsTo } from "../rotate/plan.ts";
 import { type OlderSessions, endSessionsSql, sessionsSql } from "../rotate/sessions.ts";
 import { aws } from "./cli.ts";
-import { connectOver } from "./client.ts";
+import { administratorOf, connectOver } from "./client.ts";
 import { withWay } from "./reach.ts";
 import { upAws } from "./up.ts";
 
@@ -46,7 +46,7 @@ async function olderSessions(values: AwsStackValues, names: readonly string[]): 
 }
 
 async function endSessions(values: AwsStackValues, names: readonly string[]): Promise<number> {
-  const logins = [{ user: ADMINISTRATOR, password: values.administratorPassword }];
+  const logins = [administratorOf(values)];
   const counts = await onServers({ values, logins }, async (client) => {
     const { rows } = await client.query<{ count: string }>(endSessionsSql(names));
     return Number(rows[0]?.count);

@@ -13,7 +13,7 @@ import type { Endpoint } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { loginOf } from "../lib/login.ts";
 import type { ClusterPlace, ShardedPlaces } from "../shards/places.ts";
-import { withClient } from "./client.ts";
+import { administratorOf, withClient } from "./client.ts";
 import { type Way, withWay } from "./reach.ts";
 
 const APPLICATION = "cgraph-db shards";
@@ -53,7 +53,7 @@ async function authoritiesOf(client: pg.Client, name: string): Promise<string> {
 function clusterPlace(values: AwsStackValues, name: string, endpoint: Endpoint, way: Way): ClusterPlace {
   const owner: ClusterPlace["owner"] = (work, database) =>
     withClient(way, loginOf(values, OWNER), APPLICATION, work, database);
-  const administrator = { user: ADMINISTRATOR, password: values.administratorPassword };
+  const administrator = administratorOf(values);
   return {
     name,
     owner,

@@ -148,7 +148,8 @@ async function finish(
   for (const text of values.notes) note(`  note: ${text}`);
   let missing: string | null = null;
   try {
-    await applyRoles(values);
+    // Nodes of stage 5 make their roles themselves, whenever one takes over.
+    if (values.stage < 5) await applyRoles(values);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     if (silent) throw error;

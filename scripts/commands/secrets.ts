@@ -11,9 +11,10 @@ export async function exportSecrets(flags: { stack: string; json?: boolean }): P
   const values = await anyStackValues(await openStack(flags.stack));
   const file = join(HOME, "passphrase");
   const passphrase = usesLocalBackend(flags.stack) && existsSync(file) ? readFileSync(file, "utf8").trim() : null;
-  // On AWS backups are encrypted by the stack's key in KMS, and the administrator has a password.
-  const keys = values.target === "aws" ? {} : { backupKey: values.backupKey };
-  const administrator = values.target === "aws" ? { administratorPassword: values.administratorPassword } : {};
+  // Backups of RDS are encrypted by the stack's key in KMS, and the administrator has a password.
+  const keys = values.backupKey === undefined ? {} : { backupKey: values.backupKey };
+  const password = values.target === "aws" ? values.administratorPassword : null;
+  const administrator = password === null ? {} : { administratorPassword: password };
   // By the names that log in with them; both of a role's while its password is rotated.
   const logins = Object.fromEntries(acceptedLogins(values).map(({ user, password }) => [user, password]));
   if (flags.json) {
@@ -22,12 +23,12 @@ export async function exportSecrets(flags: { stack: string; json?: boolean }): P
   }
   const passwords = {
     ...logins,
-    ...(values.target === "aws" && { cgraph_admin: values.administratorPassword }),
+    ...(password !== null && { cgraph_admin: password }),
   };
   print(`# Keep these somewhere safe and away from this machine.
 # Without the passphrase, this stack's state (and the passwords in it) cannot be read.
 PULUMI_CONFIG_PASSPHRASE=${passphrase ?? "(your own: Pulumi's login or PULUMI_CONFIG_PASSPHRASE)"}
-${values.target === "aws" ? "" : `# Without the backup key, no backup can be restored.\nBACKUP_KEY=${values.backupKey}\n`}${Object.entries(
+${values.backupKey === undefined ? "" : `# Without the backup key, no backup can be restored.\nBACKUP_KEY=${values.backupKey}\n`}${Object.entries(
     passwords,
   )
     .map(([role, password]) => `PASSWORD_${role.toUpperCase()}=${password}`)

@@ -50,11 +50,8 @@ async function asking<T>(flags: TerminateFlags, work: (ask: Ask) => Promise<T>):
     return work((sql) => superuserSql(container, sql));
   }
   if (values) {
-    const [{ withPrimary }, { ADMINISTRATOR }] = await Promise.all([
-      import("../aws/client.ts"),
-      import("../../components/aws/names.ts"),
-    ]);
-    const login = { user: ADMINISTRATOR, password: values.administratorPassword };
+    const { administratorOf, withPrimary } = await import("../aws/client.ts");
+    const login = administratorOf(values);
     return withPrimary(values, login, APPLICATION, (client) => work((sql) => valueOf(client, sql)));
   }
   return withDatabase(

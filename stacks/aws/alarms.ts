@@ -1,12 +1,13 @@
 /** What is watched on AWS, as plain data: every row of the guide's table, and what good operators watch beside it. */
 import { SEVERITIES, type Severity } from "../../monitoring/alerts/alert.ts";
 import { type Threshold, guideThresholds } from "../guide.ts";
+import { type WatchedPlace, citusWatches } from "./citusAlarms.ts";
+import { OWN_NAMESPACE } from "./ownNamespace.ts";
 import type { AwsNode, AwsPlan } from "./plan.ts";
 
 const GiB = 1024 ** 3;
 const MINUTE = 60;
-/** Where the scheduled check and the poolers put their figures. */
-export const OWN_NAMESPACE = "CGraph/Database";
+export { OWN_NAMESPACE };
 
 /** A figure that CloudWatch has. */
 export interface Figure {
@@ -24,6 +25,8 @@ export interface Watch extends Pick<Threshold, "warning" | "critical"> {
   readonly bad: "above" | "below";
   /** A figure, or for each severity an expression over several. */
   readonly of: Figure | Readonly<Record<Severity, Expression>>;
+  /** Whose names AWS gives: they are its figure's dimensions; default: those that the figure has. */
+  readonly place?: WatchedPlace;
   /** What no data means: a figure that always comes is missing when its source is in trouble. */
   readonly missing: "bad" | "well";
 }
@@ -177,7 +180,10 @@ function nodeWatches(stack: string, node: AwsNode, identifier: string): Watch[] 
 
 /** Everything that is watched of a plan. `identifier`: RDS's name of a server, by ours. */
 export function watchesOf(stack: string, plan: AwsPlan, identifier: (server: string) => string): Watch[] {
-  const nodes = plan.nodes.flatMap((node) => nodeWatches(stack, node, identifier(node.name)));
+  const nodes = [
+    ...plan.nodes.flatMap((node) => nodeWatches(stack, node, identifier(node.name))),
+    ...(plan.citus ? citusWatches(stack, plan.citus, plan.backupIntervalHours) : []),
+  ];
   if (plan.pool?.kind !== "pgbouncer") return nodes;
   const pool = (metric: string): Figure => ({
     namespace: OWN_NAMESPACE,

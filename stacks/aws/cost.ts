@@ -2,6 +2,8 @@
 import { VALKEY_FACTOR } from "./cacheNodes.ts";
 import { HOURS_PER_MONTH } from "./classes.ts";
 import { alarmCount, chargedFigures } from "./alarms.ts";
+import type { CitusAwsPlan, Ec2Node } from "./citusPlan.ts";
+import { EBS_BASELINE } from "./ec2Classes.ts";
 import type { AwsNode, AwsPlan, AwsPool, AwsProxy, AwsRegion } from "./plan.ts";
 import { homeReadWatches, regionAlarmCount } from "./regionAlarms.ts";
 import { endpointsOf } from "./services.ts";
@@ -20,6 +22,15 @@ const PRICES = {
   gp3PerMiBs: 0.08,
   /** gp3 from 400 GiB on has these without extra cost. */
   gp3Baseline: { iops: 12_000, throughput: 500 },
+  /** EBS, whose gp3 is not priced as that of RDS. */
+  ebsPerGiB: 0.08,
+  ebsPerIops: 0.005,
+  ebsPerMiBs: 0.04,
+  /** An instance's seven figures every minute. */
+  detailedFigures: 2.1,
+  /** A NAT gateway by the hour, without what goes through. */
+  nat: 0.045,
+  s3PerGB: 0.023,
   /** For each figure that it looks at. */
   alarm: 0.1,
   /** A figure that is not AWS's own. */
@@ -47,6 +58,9 @@ const PRICES = {
   /** A health check within AWS; one of an alarm, or of other checks, counts as such. */
   healthCheck: 0.5,
 } as const;
+
+/** Of an instance's own disk (components/aws/ec2Server.ts). */
+const ROOT_GIB = 20;
 
 const hourly = (usd: number): number => usd * HOURS_PER_MONTH;
 
@@ -101,6 +115,44 @@ function networkLines(plan: AwsPlan): CostLine[] {
   return [...(plan.accessHost ? [host] : []), ...(places > 0 ? [ways] : [])];
 }
 
+/** Servers on EC2: alike ones in one line. */
+function ec2Lines(plan: CitusAwsPlan): CostLine[] {
+  const lines = (part: string, nodes: readonly Ec2Node[]): CostLine[] => {
+    const [first] = nodes;
+    if (!first) return [];
+    const { class: its, volume } = first;
+    const iops = Math.max(0, volume.iops - EBS_BASELINE.iops) * PRICES.ebsPerIops;
+    const throughput = Math.max(0, volume.throughputMiBs - EBS_BASELINE.throughputMiBs) * PRICES.ebsPerMiBs;
+    const each = volume.sizeGiB * PRICES.ebsPerGiB + iops + throughput;
+    return [
+      {
+        part,
+        what: `${nodes.length} × ${its.name} with figures every minute`,
+        usdPerMonth: nodes.length * (hourly(its.usdPerHour) + PRICES.detailedFigures + ROOT_GIB * PRICES.ebsPerGiB),
+      },
+      {
+        part,
+        what: `${nodes.length} × ${volume.sizeGiB} GiB gp3, ${volume.iops} IOPS, ${volume.throughputMiBs} MiB/s`,
+        usdPerMonth: nodes.length * each,
+      },
+    ];
+  };
+  return [
+    ...lines("etcd", plan.etcd),
+    ...plan.clusters.flatMap(({ name, nodes }) => lines(name, nodes)),
+    {
+      part: "network",
+      what: "a balancer in front of the coordinator, a way out to package archives, a zone of names",
+      usdPerMonth: hourly(PRICES.balancer + PRICES.nat) + PRICES.zone,
+    },
+    {
+      part: "backups",
+      what: `a bucket: what it holds, $${PRICES.s3PerGB} per GB and month`,
+      usdPerMonth: 0,
+    },
+  ];
+}
+
 /** A region beside home, at home's prices: there is one list. */
 const regionLines = (region: AwsRegion): CostLine[] => [
   ...region.nodes.flatMap(serverLines),
@@ -134,9 +186,11 @@ function readsLines(plan: AwsPlan): CostLine[] {
 export function costOf(plan: AwsPlan): CostLine[] {
   const { cache, pool } = plan;
   const { watched, own } = chargedFigures(plan);
-  const secrets = pool ? 2 : 1;
+  const nodes = plan.citus?.clusters.flatMap((cluster) => cluster.nodes).length;
+  const secrets = nodes === undefined ? (pool ? 2 : 1) : nodes + 3;
   return [
     ...plan.nodes.flatMap(serverLines),
+    ...(plan.citus ? ec2Lines(plan.citus) : []),
     ...(pool ? poolLines(pool) : []),
     ...(cache
       ? [
@@ -166,7 +220,11 @@ export function costOf(plan: AwsPlan): CostLine[] {
     },
     {
       part: "security",
-      what: pool ? "a key, the secrets of administrator and pool" : "a key, the administrator's secret",
+      what: plan.citus
+        ? `a key, ${secrets} secrets of nodes, their authority and the pool`
+        : pool
+          ? "a key, the secrets of administrator and pool"
+          : "a key, the administrator's secret",
       usdPerMonth: PRICES.key + PRICES.secret * secrets,
     },
   ];

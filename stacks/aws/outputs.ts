@@ -39,6 +39,18 @@ export interface AwsShardingOutput {
   readonly others: readonly (Pick<AwsEndpoints, "write" | "read"> & { readonly name: string })[];
 }
 
+/** Stage 5's. Each cluster's servers are among `nodes`; the first is the coordinator. */
+export interface AwsCitusOutput {
+  readonly workers: number;
+  readonly shardCount: number;
+  /** What follows servers' names where they are reached. */
+  readonly domain: string;
+  readonly etcd: readonly string[];
+  readonly backupBucket: string;
+  /** ARN of the secret with the certificate by which clients verify the servers. */
+  readonly authoritySecret: string;
+}
+
 /** With what a database is made in a region. */
 export interface AwsPlaceOutput {
   readonly subnetGroup: string;
@@ -83,6 +95,8 @@ export interface AwsStackValues {
   readonly endpoints: AwsEndpoints;
   /** Null below stage 4, or absent from outputs of earlier versions. */
   readonly sharding?: AwsShardingOutput | null;
+  /** Null below stage 5, or absent. */
+  readonly citus?: AwsCitusOutput | null;
   /** Those beside home (`region`); empty, or absent from outputs of earlier versions: there is one. */
   readonly regions?: readonly AwsRegionOutput[];
   /** Null where there is one region. */
@@ -102,8 +116,10 @@ export interface AwsStackValues {
   readonly passwords: Readonly<Record<RoleName, string>>;
   /** Secret. Of the one that is accepted beside, while passwords are rotated. */
   readonly otherPasswords: Readonly<Record<RoleName, string>> | null;
-  /** Secret. */
-  readonly administratorPassword: string;
+  /** Secret. Null at stage 5: there the superuser has no password, and is the server's own. */
+  readonly administratorPassword: string | null;
+  /** Secret. At stage 5: without it no backup can be restored. */
+  readonly backupKey?: string;
   /** Secret. */
   readonly cachePassword: string | null;
 }

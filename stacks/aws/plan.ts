@@ -100,6 +100,8 @@ export interface AwsPlan {
   readonly ownVpc: boolean;
   /** Where a snapshot a day is copied to. */
   readonly backupCopyRegion: string | undefined;
+  /** Between backups that we take ourselves, at stage 5. */
+  readonly backupIntervalHours: number;
   readonly notes: readonly string[];
 }
 
@@ -215,6 +217,7 @@ function planOnEc2(config: StackConfig): AwsPlan {
     accessHost: aws.accessHost,
     ownVpc: true,
     backupCopyRegion: undefined,
+    backupIntervalHours: config.backups.intervalHours,
     notes,
   };
 }
@@ -299,6 +302,7 @@ function planOnRds(config: StackConfig): AwsPlan {
     accessHost: aws.accessHost,
     ownVpc: aws.vpcId === undefined,
     backupCopyRegion: aws.backupCopyRegion,
+    backupIntervalHours: config.backups.intervalHours,
     notes,
   };
 }

@@ -18,6 +18,7 @@ import { ReadReplicaSet } from "../../components/ReadReplicaSet.ts";
 import { RedisCache } from "../../components/RedisCache.ts";
 import { type RdsShardCluster, ShardSet } from "../../components/ShardSet.ts";
 import type { StackConfig } from "../config.ts";
+import { awsCitusStage } from "./citusStage.ts";
 import { costOf, totalCost } from "./cost.ts";
 import { describeAcross, describeNode, describeRegion, describeShards } from "./describe.ts";
 import type { AwsStackOutputs } from "./outputs.ts";
@@ -33,8 +34,9 @@ const otherClusters = ({ nodes }: AwsPlan): { readonly name: string; readonly no
     .filter((cluster) => cluster !== null)
     .map((name) => ({ name, nodes: nodes.filter(({ cluster }) => cluster === name) }));
 
-/** Stages 1 to 4 on AWS: they differ in how many servers and clusters there are, and whether there are a pool and a cache. */
+/** A stack on AWS. Stages 1 to 4 differ in how many servers and clusters there are, and whether there are a pool and a cache. */
 export function awsStage(stack: string, config: StackConfig, plan: AwsPlan): AwsStackOutputs {
+  if (plan.citus) return awsCitusStage(stack, config, plan, plan.citus);
   const [first, ...others] = plan.nodes.filter(({ cluster }) => cluster === null);
   if (!first) throw new Error(`stage ${plan.stage} has no server`);
   const { aws, postgresVersion } = config;
