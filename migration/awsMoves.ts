@@ -298,7 +298,8 @@ function citusSteps(move: AwsMove): PlannedStep[] {
     does: `./cgraph-db up --stage ${to.stage} --target aws${from === null ? "" : " --stack NAME, a stack of its own beside this one, which up refuses to turn into it"}: ${to.citus ? `etcd, a coordinator and ${to.citus.workers} workers on EC2, each with its standbys, one after the other; balancer, pool, cache, a bucket of backups` : "servers on RDS"}`,
     duration: {
       seconds: 60 * MINUTE,
-      basis: "an estimate: ten minutes for each server that waits for another, three of etcd, two of the coordinator, two of each worker side by side",
+      basis:
+        "an estimate: ten minutes for each server that waits for another, three of etcd, two of the coordinator, two of each worker side by side",
     },
     wayBack: "./cgraph-db down --delete-data of the new stack",
   });

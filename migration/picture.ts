@@ -73,8 +73,8 @@ export function awsPicture(plan: AwsPlan, config: StackConfig): Picture {
     })),
   );
   const onRds = allNodes(plan).map(({ name, role, class: { name: kind, cpus, memoryMiB }, storageGiB, multiAz }) => ({
-      ...{ name, role, kind, cpus, memoryMiB, diskGiB: storageGiB, standby: multiAz },
-    }));
+    ...{ name, role, kind, cpus, memoryMiB, diskGiB: storageGiB, standby: multiAz },
+  }));
   return {
     stage: plan.stage,
     servers: [...onRds, ...onEc2],

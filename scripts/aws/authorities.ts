@@ -1,9 +1,12 @@
 /** The authorities of RDS's certificates, which AWS publishes as one file. */
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
+import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { writeWhole } from "../lib/files.ts";
 import { CACHE } from "../lib/paths.ts";
+import { aws, needAwsCli } from "./cli.ts";
 
 const BUNDLE = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem";
 const PATIENCE_MS = 10_000;
@@ -33,6 +36,30 @@ export async function rdsAuthorities(folder = CACHE): Promise<string> {
       EXIT.failed,
     );
   }
+  return file;
+}
+
+/**
+ * The file with the authority by which a stack's servers are verified: RDS's; or, at stage 5, the nodes' own, from its
+ * secret. Throws a UserError where it cannot be had.
+ */
+export async function authoritiesOf(values: AwsStackValues, folder = CACHE): Promise<string> {
+  const secret = values.citus?.authoritySecret;
+  if (secret === undefined) return rdsAuthorities(folder);
+  const file = join(folder, `nodes-${createHash("sha256").update(secret).digest("hex").slice(0, 16)}.pem`);
+  if (existsSync(file)) return file;
+  await needAwsCli("the certificate of the nodes' authority");
+  const { SecretString: text = "" } = await aws<{ SecretString?: string }>(values.region, [
+    ...["secretsmanager", "get-secret-value", "--secret-id", secret],
+  ]);
+  if (!text.includes(CERTIFICATE)) {
+    throw new UserError(
+      `the secret ${secret} holds no certificate`,
+      "the first node writes it when it starts: wait for the nodes, then call this again",
+      EXIT.failed,
+    );
+  }
+  writeWhole(file, text, 0o644);
   return file;
 }
 

@@ -1,4 +1,5 @@
 /** Connections to a database on AWS. */
+import { readFileSync } from "node:fs";
 import pg from "pg";
 import { ADMINISTRATOR } from "../../components/aws/names.ts";
 import { DATABASE } from "../../components/roles.ts";
@@ -37,7 +38,10 @@ export async function connectOver(
     database,
     user,
     password,
-    ssl: { ca: await rdsAuthoritiesText(), servername: way.host },
+    ssl: {
+      ca: way.authorities === undefined ? await rdsAuthoritiesText() : readFileSync(way.authorities, "utf8"),
+      servername: way.host,
+    },
     connectionTimeoutMillis: CONNECT_MS,
     application_name: applicationName,
   });

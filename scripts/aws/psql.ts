@@ -4,7 +4,7 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { loginOf } from "../lib/login.ts";
 import { run, runAttached } from "../lib/run.ts";
 import { administratorOf } from "./client.ts";
-import { rdsAuthorities } from "./authorities.ts";
+import { authoritiesOf } from "./authorities.ts";
 import { withWay } from "./reach.ts";
 
 /** This machine's psql on the primary, as a role, or (undefined) as the administrator. */
@@ -16,9 +16,8 @@ export async function psqlAws(
   if ((await run("psql", ["--version"])).code !== 0) {
     throw new UserError("psql is not installed on this machine", "install PostgreSQL's client", EXIT.failed);
   }
-  const authorities = await rdsAuthorities();
-  const { user, password } =
-    role === undefined ? administratorOf(values) : loginOf(values, role);
+  const authorities = await authoritiesOf(values);
+  const { user, password } = role === undefined ? administratorOf(values) : loginOf(values, role);
   return withWay(values, values.endpoints.write, ({ host, address, port }) => {
     // The name is verified, wherever the connection goes.
     const settings = {

@@ -5,6 +5,7 @@ import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { Endpoint } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { note } from "../lib/progress.ts";
+import { authoritiesOf } from "./authorities.ts";
 import { aws, needAwsCli } from "./cli.ts";
 
 /** Where to connect to. The certificate is the server's own: its name is `host`, wherever the connection goes. */
@@ -12,6 +13,8 @@ export interface Way {
   readonly host: string;
   readonly address: string;
   readonly port: number;
+  /** The file with the authorities of its certificate; default: RDS's. */
+  readonly authorities?: string;
 }
 
 const DIRECT_MS = 1500;
@@ -127,11 +130,12 @@ export async function withWay<T>(
   work: (way: Way) => Promise<T>,
 ): Promise<T> {
   const { host, port } = endpoint;
-  if (await opens(host, port)) return work({ host, address: host, port });
+  const own = values.citus ? { authorities: await authoritiesOf(values) } : {};
+  if (await opens(host, port)) return work({ host, address: host, port, ...own });
   const tunnel = await openTunnel(values, endpoint);
   note(`  through ${values.accessHost ?? ""} to ${host}:${port}`);
   try {
-    return await work({ host, address: "127.0.0.1", port: tunnel.port });
+    return await work({ host, address: "127.0.0.1", port: tunnel.port, ...own });
   } finally {
     tunnel.close();
   }

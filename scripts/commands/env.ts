@@ -15,11 +15,11 @@ const COMMENTS: Readonly<Record<string, string>> = {
 
 async function anyEnvironment(name: string, stack: AnyStackValues): Promise<Record<string, string>> {
   if (stack.target === "docker") return environment(name, stack);
-  const [{ environmentAws }, { rdsAuthorities }] = await Promise.all([
+  const [{ environmentAws }, { authoritiesOf }] = await Promise.all([
     import("../aws/environment.ts"),
     import("../aws/authorities.ts"),
   ]);
-  return environmentAws(stack, await rdsAuthorities());
+  return environmentAws(stack, await authoritiesOf(stack));
 }
 
 /** `env`: connection URLs with their passwords, as dotenv, JSON, or Ecto's configuration. */
