@@ -316,7 +316,7 @@ function citusSteps(move: AwsMove): PlannedStep[] {
     schema,
     planned(to.stage, "copy", {
       title: "data",
-      does: `the rows of the old stack to the new one, while it is in use: pgcopydb clone --follow for one database, logical replication from each shard (${hand})`,
+      does: `the rows of the old stack to the new one, while it is in use: one database by pgcopydb and logical replication, or so from each shard (${hand})`,
       duration: {
         seconds: MINUTE + bytes / CONVERT_BYTES_PER_SECOND,
         basis: `all of the data (${basis}), at 8 MiB a second as partitions are converted; an estimate`,

@@ -16,7 +16,10 @@ export function backupBucket(site: AwsSite, parent: pulumi.Resource): s3.Bucket 
   const child = { parent };
   const bucket = new s3.Bucket(
     "backups",
-    { bucketPrefix: `${awsName(site.stack, "backups").slice(0, LONGEST_PREFIX - 1)}-`, forceDestroy: false },
+    {
+      bucketPrefix: `${awsName(site.stack, "backups").slice(0, LONGEST_PREFIX - 1)}-`,
+      forceDestroy: site.kept.protect !== true,
+    },
     { ...child, ...site.kept },
   );
   const versions = new s3.BucketVersioning(

@@ -20,9 +20,10 @@ import { serversByRegion } from "./restart.ts";
 export async function downAws(flags: DownFlags, stack: Stack): Promise<void> {
   const deletingData = flags.deleteData === true;
   const values = (await anyStackValues(stack).catch(() => undefined)) as AwsStackValues | undefined;
-  const servers = (values ? serversByRegion(values) : []).flatMap(({ nodes }) =>
-    nodes.map(({ identifier }) => identifier),
-  );
+  const onEc2 = values?.citus ? [...values.citus.etcd, ...values.nodes.map(({ name }) => name)] : undefined;
+  const servers =
+    onEc2?.map((name) => `${name}-data`) ??
+    (values ? serversByRegion(values) : []).flatMap(({ nodes }) => nodes.map(({ identifier }) => identifier));
   if (deletingData) {
     await confirm(
       `This deletes stack ${stack.name} with its databases (${servers.join(", ") || "none"}); final snapshots stay.`,
@@ -46,10 +47,15 @@ export async function downAws(flags: DownFlags, stack: Stack): Promise<void> {
   }
   const kept = deletingData ? [] : servers;
   if (flags.json) printJson({ stack: stack.name, keptDatabases: kept });
-  else if (deletingData) print(`Stack ${stack.name} is gone. Its final snapshots are in RDS.`);
+  else if (deletingData)
+    print(
+      `Stack ${stack.name} is gone. Its final snapshots are in ${onEc2 ? "EC2, its backups in their bucket" : "RDS"}.`,
+    );
   else {
     print(
-      `Stack ${stack.name} is down. Kept, running and paid for: ${kept.join(", ")}. ./cgraph-db up brings back the rest; down --delete-data ends them.`,
+      onEc2
+        ? `Stack ${stack.name} is down. Kept, and paid for: the volumes ${kept.join(", ")}, its bucket, key and secrets, as docs/aws.md says.`
+        : `Stack ${stack.name} is down. Kept, running and paid for: ${kept.join(", ")}. ./cgraph-db up brings back the rest; down --delete-data ends them.`,
     );
   }
 }

@@ -1,4 +1,5 @@
 /** Reboots of RDS instances, replicas first; the primary fails over where it has a standby. */
+import { PATRONICTL, needsRds } from "./onRds.ts";
 import { type AwsNodeOutput, type AwsStackValues, furtherRegions } from "../../stacks/aws/outputs.ts";
 import { step } from "../lib/progress.ts";
 import { aws, needAwsCli } from "./cli.ts";
@@ -55,6 +56,7 @@ export async function rebootServers(
   values: AwsStackValues,
   wanted: (instance: Instance | undefined) => boolean,
 ): Promise<string[]> {
+  needsRds(values, "restart", `${PATRONICTL} restart`);
   await needAwsCli("a reboot");
   const instances = await instancesOf(values);
   const last = (node: AwsNodeOutput): number => (isReplica(instances.get(node.name)) ? 0 : 1);

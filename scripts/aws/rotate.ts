@@ -13,6 +13,7 @@ import { checkedConfig } from "../lib/stackConfig.ts";
 import { CLIENT_ROLES, olderNames, phaseOf, stepsTo } from "../rotate/plan.ts";
 import { type OlderSessions, endSessionsSql, sessionsSql } from "../rotate/sessions.ts";
 import { aws } from "./cli.ts";
+import { needsRds } from "./onRds.ts";
 import { administratorOf, connectOver } from "./client.ts";
 import { withWay } from "./reach.ts";
 import { upAws } from "./up.ts";
@@ -72,6 +73,7 @@ async function awaitAccepted(values: AwsStackValues, stack: string): Promise<voi
 
 export async function rotateAws(flags: RotateFlags, config: StackConfig, interrupted: boolean): Promise<ExitCode> {
   const values = (await anyStackValues(await openStack(flags.stack))) as AwsStackValues;
+  needsRds(values, "secrets rotate", "this version has no way to do it on nodes of Citus");
   const whole = !interrupted && String(generationsOf(values)) === String(config.passwordGenerations);
   const steps = stepsTo(flags.finish === true ? "settled" : "using", config.passwordGenerations, whole);
   const last = steps.at(-1) ?? config.passwordGenerations;

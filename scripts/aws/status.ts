@@ -1,4 +1,5 @@
 /** `status` of a stack on AWS. */
+import { PATRONICTL, needsRds } from "./onRds.ts";
 import type { AwsNodeOutput, AwsStackValues } from "../../stacks/aws/outputs.ts";
 import { EXIT, type ExitCode } from "../../tuning/errors.ts";
 import { print, printJson, table } from "../lib/print.ts";
@@ -76,6 +77,7 @@ export const unasked = (values: AwsStackValues): RegionStatus[] =>
 
 /** Servers with what AWS says of them, alarms that ring, and addresses. Exit 1 where a server is not available. */
 export async function statusAws(stack: string, values: AwsStackValues, json: boolean): Promise<ExitCode> {
+  needsRds(values, "status", `${PATRONICTL} list`);
   const mayAsk = await hasAwsCli();
   const regions = mayAsk ? await regionStatuses(values, stack) : unasked(values);
   const nodes = regions.flatMap((one) => one.nodes);

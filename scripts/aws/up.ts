@@ -97,6 +97,8 @@ export async function applyAws(flags: Omit<UpFlags, "install">, config: StackCon
   const code = await upAws({ ...flags, install: false }, { config, changes: {} });
   if (code !== EXIT.done) return code;
   const values = (await anyStackValues(await openStack(flags.stack))) as AwsStackValues;
+  // Another instance has it all from the start.
+  if (values.citus) return EXIT.done;
   const instances = await instancesOf(values);
   const waiting = serversByRegion(values)
     .flatMap(({ nodes }) => nodes.map(({ name }) => name))

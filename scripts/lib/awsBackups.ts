@@ -2,6 +2,7 @@
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
+import { needsRds } from "../aws/onRds.ts";
 import { UserError } from "../../tuning/errors.ts";
 import { clusterView } from "./clusters.ts";
 import { type AnyStackValues, anyStackValues } from "./stack.ts";
@@ -44,6 +45,11 @@ export async function valuesForBackups(
   const values = await anyStackValues(stack);
   // A restore is all clusters' affair.
   if (!isAws(values)) return command === "restore" ? values : clusterView(values, { cluster }).values;
+  needsRds(
+    values,
+    command,
+    "aws ssm start-session --target INSTANCE, then as postgres, with /etc/cgraph/node.env read: pgbackrest info, backup, restore",
+  );
   const primary = values.nodes[0];
   throw new UserError(
     `stack ${stack.name} is on AWS, where RDS takes backups and restores them, always into an instance of another name`,

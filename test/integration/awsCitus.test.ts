@@ -217,7 +217,7 @@ describe("a change of stage 5 on AWS", () => {
   it("back to stage 4 in the same stack is a loss, and said to be", async () => {
     await offline.configure({ stage: "4" });
     const { changes } = await offline.plan(true);
-    const lost = unsafeOf(changes).map(({ change }) => resourceName(change.urn));
+    const lost = unsafeOf(changes).map(({ urn }) => resourceName(urn));
     expect(lost).toEqual(expect.arrayContaining(servers.map(({ name }) => `${name}-data`)));
   });
 });
