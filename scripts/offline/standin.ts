@@ -89,9 +89,6 @@ async function propertiesOf(urn: string): Promise<Record<string, { type?: string
   return (await schema)[type]?.properties ?? {};
 }
 
-/** Of the provider; some resources' state has it. */
-let region: unknown;
-
 /** Has the real plugin plan an operation, and gives the plan back as what happened. */
 function carryOut(operation: "create" | "update", answer: "CreateResponse" | "UpdateResponse") {
   return (call: Call, done: Done): void => {
@@ -111,9 +108,7 @@ function carryOut(operation: "create" | "update", answer: "CreateResponse" | "Up
       void propertiesOf(request.getUrn()).then((properties) => {
         const urn = request.getUrn();
         const inputs = operation === "create" ? request.getProperties() : request.getNews();
-        const plannedValues = planned.getProperties().toJavaScript();
-        const values = fillPlanned(plannedValues, inputs.toJavaScript(), urn, properties);
-        if (plannedValues["region"] === UNKNOWN && typeof region === "string") values["region"] = region;
+        const values = fillPlanned(planned.getProperties().toJavaScript(), inputs.toJavaScript(), urn, properties);
         const response = message(answer);
         if (operation === "create") {
           const given = planned.getId();
@@ -153,7 +148,6 @@ interface ConfigureRequest {
 
 function configure(call: grpc.ServerUnaryCall<ConfigureRequest, unknown>, done: Done): void {
   const { request, metadata } = call;
-  region = request.getArgs().toJavaScript()["region"];
   request.setArgs(StructMessage.fromJavaScript({ ...request.getArgs().toJavaScript(), ...NO_CALLS }));
   for (const [key, value] of Object.entries(NO_CALLS)) request.getVariablesMap().set(`aws:config:${key}`, value);
   client["configure"]?.(request, metadata, done);
