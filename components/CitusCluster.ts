@@ -30,7 +30,7 @@ export interface CitusInContainers {
  * Citus: a coordinator, which clients talk to, and workers, which hold the shards of distributed tables. Each is a cluster of
  * its own, a primary with standbys; Patroni tells Citus which of a cluster's servers takes writes.
  */
-export class CitusCluster<Args extends CitusClusterArgs> extends pulumi.ComponentResource {
+export class CitusCluster<Args extends CitusClusterArgs = ContainerCitusClusterArgs> extends pulumi.ComponentResource {
   readonly made: Args extends Ec2CitusClusterArgs ? CitusOnEc2 : CitusInContainers;
 
   constructor(name: string, args: Args, opts?: pulumi.ComponentResourceOptions) {

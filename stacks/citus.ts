@@ -62,7 +62,7 @@ export function arriving(
     routed: { name: COORDINATOR, nodes: topology.nodes.map(({ name }) => name), ports: COORDINATOR_ROUTES },
     output: (place) =>
       describeClusters({
-        ...{ stack, planned, clusters: cluster.clusters, image: site.postgresImage.name },
+        ...{ stack, planned, clusters: cluster.made.clusters, image: site.postgresImage.name },
         ports: { ...config.ports, shards: config.ports.shards + 2 * place },
       }),
   };

@@ -1,5 +1,5 @@
 /** Where Citus for a stack's servers in Docker comes from: PostgreSQL in Debian has none. */
-import { CITUS_VERSION } from "../../components/docker/CitusSite.ts";
+import { CITUS_VERSION } from "../../components/docker/citusNames.ts";
 import { citusImageName } from "../../components/docker/images.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
