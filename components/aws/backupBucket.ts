@@ -51,8 +51,6 @@ export function backupBucket(site: AwsSite, parent: pulumi.Resource): s3.Bucket 
   new s3.BucketLifecycleConfiguration(
     "backups",
     {
-      // Said, as a plan without AWS cannot know it of this kind.
-      region: site.region,
       bucket: bucket.id,
       rules: [
         {

@@ -30,6 +30,19 @@ beforeAll(async () => {
 });
 afterAll(() => offline.close());
 
+/**
+ * Without what the stand-in makes up: it does not fill in the region that AWS answers for a bucket's rules, so the real
+ * plugin would say it once more.
+ */
+const genuine = (changes: readonly Change[]): Change[] =>
+  changes.filter(
+    ({ type, properties }) =>
+      !(
+        type.startsWith("aws:s3/bucketLifecycle") &&
+        properties.length > 0 &&
+        properties.every(({ path }) => path === "region")
+      ),
+  );
 const named = (changes: readonly Change[], type: string): string[] =>
   changes.filter((change) => change.type === type).map(({ urn }) => resourceName(urn));
 const dependenciesOf = (type: string, name: string): string[] =>
@@ -49,7 +62,8 @@ describe("stage 5 on AWS", () => {
   it("shows no change once it is there", async () => {
     await offline.stack.up();
     all = await offline.resources();
-    expect(await offline.plan()).toEqual({ changes: [], warnings: [] });
+    const { changes, warnings } = await offline.plan();
+    expect({ changes: genuine(changes), warnings }).toEqual({ changes: [], warnings: [] });
     expect(violations(all)).toEqual([]);
   });
 
@@ -177,7 +191,9 @@ describe("a change of stage 5 on AWS", () => {
         INSTANCE,
       ).sort(),
     ).toEqual(["worker2-pg0", "worker2-pg1"]);
-    const touched = changes.filter(({ op }) => op !== "create").map(({ op, urn }) => `${op} ${resourceName(urn)}`);
+    const touched = genuine(changes)
+      .filter(({ op }) => op !== "create")
+      .map(({ op, urn }) => `${op} ${resourceName(urn)}`);
     // The dashboard shows the new ones.
     expect(touched.filter((one) => one !== "update dashboard")).toEqual([]);
     expect(unsafeOf(changes)).toEqual([]);

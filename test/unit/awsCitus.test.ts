@@ -203,7 +203,13 @@ describe.each(["etcd", "citus"] as const)("what an instance of %s begins with", 
   it.skipIf(!has("shellcheck"))("is a script that shellcheck has nothing to say of", () => {
     for (const { path, content } of read(inputs()[kind]).write_files) {
       if (!path.startsWith("/usr/local/bin/") || !content.startsWith("#!/bin/sh")) continue;
-      const said = spawnSync("shellcheck", ["--severity=warning", "--exclude=SC1090,SC1091", "-"], { input: content });
+      // What stands behind a directive is for people; and what is read by others has no first line that says which shell.
+      const input = content.replace(/(shellcheck disable=[A-Z0-9,]+) --.*/g, "$1");
+      const said = spawnSync(
+        "shellcheck",
+        ["--shell=sh", "--severity=warning", "--exclude=SC1090,SC1091,SC2034,SC2154,SC2209", "-"],
+        { input },
+      );
       expect(said.stdout.toString(), path).toBe("");
     }
   });
