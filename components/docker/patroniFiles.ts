@@ -170,6 +170,9 @@ export function patroniYaml(args: PatroniYamlArgs): string {
       ? {
           bootstrap: {
             dcs: args.cluster,
+            // Before it is Citus' at all: what the coordinator has, each node that joins is given, the database's owner and
+            // rights among it.
+            ...(args.citus && { post_init: "/usr/local/bin/cgraph-bootstrap" }),
             ...(args.bootstrap === "restore" && {
               method: "restore",
               restore: { command: "/usr/local/bin/cgraph-recover", no_params: true },
