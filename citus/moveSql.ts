@@ -147,6 +147,11 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 export const arrivedSql = (source: string, lsn: string): string =>
   `SELECT coalesce(bool_and(confirmed_flush_lsn >= '${lsn}'), false) FROM pg_replication_slots WHERE slot_name = '${streamOf(source)}'`;
 
+/** At the source: how many bytes of WAL have not been written into Citus. */
+export const lagSql = (source: string): string =>
+  `SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)), 0)::bigint FROM pg_replication_slots
+   WHERE slot_name = '${streamOf(source)}'`;
+
 /** At the source: drops the stream's slot, and those of tables that were being copied, also where nobody else can. */
 export const dropSlotSql = (source: string): string =>
   `SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots

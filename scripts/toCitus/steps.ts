@@ -14,7 +14,16 @@ import { forgetClusters } from "../shards/forget.ts";
 import { firstMonth } from "../shards/partition.ts";
 import { applyCitusSchema } from "../citus/apply.ts";
 import { arrivingNodes, citusPlaces } from "./places.ts";
-import { compareCitus, compareSources, copyToStaging, fillCitus, goOn, hold, removeStreams } from "./stream.ts";
+import {
+  catchUp,
+  compareCitus,
+  compareSources,
+  copyToStaging,
+  fillCitus,
+  goOn,
+  hold,
+  removeStreams,
+} from "./stream.ts";
 import { leadToCitus, leadsToCitus, openSources } from "./switch.ts";
 
 type Work = Pick<MoveStep, "run" | "undo">;
@@ -120,6 +129,7 @@ export function toCitusWorks(context: MoveContext, from: number): Readonly<Recor
       async run(progress, before) {
         const values = await context.values();
         if (await leadsToCitus(values)) return { heldMs: Number(before["heldMs"] ?? 0) };
+        await catchUp(await places(), progress);
         const heldMs = await leadToCitus(values, context.config(from), citusPlaces(values));
         progress.remember({ heldMs });
         progress.detail(`clients waited for ${heldMs} ms`);

@@ -7,6 +7,7 @@ import {
   arrivedSql,
   copyStateSql,
   dropSlotSql,
+  lagSql,
   fillOrder,
   publishSql,
   sourceTablesSql,
@@ -23,6 +24,7 @@ import { dropSubscriptionSql } from "../../sharding/moveSql.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { currentPrimary } from "../lib/cluster.ts";
 import { docker } from "../lib/docker.ts";
+import { bytes } from "../lib/print.ts";
 import type { Progress } from "../migrate/runner.ts";
 import { type CitusPlaces, type Source, isReference, keyOf } from "./places.ts";
 
@@ -252,6 +254,26 @@ export async function arrived(
     return false;
   });
   return (await Promise.all(waits)).every(Boolean);
+}
+
+/** What is behind by less than this arrives while clients wait for a moment. */
+const NEAR_BYTES = 64 * 1024;
+const CATCH_UP_MS = 30 * 60_000;
+
+/** Waits until the Citus cluster has nearly all that sources write. Throws where they write faster than it takes it. */
+export async function catchUp({ sources }: CitusPlaces, progress: Detail): Promise<void> {
+  for (const until = Date.now() + CATCH_UP_MS; ; await sleep(200)) {
+    const lags = await Promise.all(sources.map(async ({ name, ask }) => Number(await ask(lagSql(name), "postgres"))));
+    const behind = Math.max(0, ...lags);
+    if (behind < NEAR_BYTES) return;
+    progress.detail(`${bytes(behind)} of WAL to go`);
+    if (Date.now() < until) continue;
+    throw new UserError(
+      `the Citus cluster is still ${bytes(behind)} of WAL behind: more is written than it is told of in the same time`,
+      "call --resume at an hour of fewer writes; clients go on as before",
+      EXIT.failed,
+    );
+  }
 }
 
 /** Removes streams and staging, at both ends. */

@@ -75,7 +75,7 @@ describe.skipIf(missing !== undefined)(
       it("loses and doubles nothing, and no client of the pool sees an error", { timeout: 2_400_000 }, async () => {
         const { result, report } = await chatDuring(
           stack,
-          { clients: 20, oldMessages: from === 3 ? MESSAGES : 0, perSecond: 60 },
+          { clients: 20, oldMessages: from === 3 ? MESSAGES : 0, perSecond: 20 },
           async () => JSON.parse(await migrate("--stage", "5")) as { steps: JournalStep[] },
         );
         const facts = (id: string): Readonly<Record<string, unknown>> =>
