@@ -3,13 +3,13 @@ import { findBaseImage } from "../../scripts/setup/baseImage.ts";
 import { findCitus } from "../../scripts/setup/citusImage.ts";
 import { isHere } from "../../scripts/setup/pullImage.ts";
 
-/** Debian with PostgreSQL 17 and Citus 14, where somebody has made one by hand. */
-const LOCAL = process.env["CGRAPH_TEST_CITUS_IMAGE"] || "cgraph-citus-base:17";
+/** Debian with PostgreSQL 17 and Citus 14, where somebody has made one by hand and says so. */
+const LOCAL = process.env["CGRAPH_TEST_CITUS_IMAGE"];
 
 /** The base image to set, undefined for the default; or why there is none. */
 export async function citusBase(): Promise<{ baseImage?: string } | { missing: string }> {
   try {
-    if (await isHere(LOCAL)) {
+    if (LOCAL !== undefined && (await isHere(LOCAL))) {
       await findCitus({
         image: "cgraph-citus:none",
         base: LOCAL,
