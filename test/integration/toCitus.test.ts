@@ -99,7 +99,7 @@ describe.skipIf(missing !== undefined)(
         );
         expect(distributed?.n).toBe(13);
         const left = (await listLabelled("container", stack)).map(({ name }) => name.slice(`cgraph-${stack}-`.length));
-        expect(left.filter((name) => /^(pg|shard\d|global|redis|cache)/.test(name))).toEqual([]);
+        expect(left.filter((name) => /^(pg\d|shard\d|global|redis|cache)/.test(name))).toEqual([]);
         expect((await listLabelled("volume", stack)).map(({ name }) => name)).toContain(`cgraph-${stack}-pg0-data`);
         expect((await cgraph(["up", "--stack", stack, "--no-install"])).code).toBe(0);
       });
