@@ -2,7 +2,7 @@
 import { DATABASE } from "../components/roles.ts";
 import { currentPrimary, superuserSql } from "../scripts/lib/cluster.ts";
 import { cgraph } from "../test/support/cli.ts";
-import { docker } from "./docker.ts";
+import { cpuSeconds, docker } from "./docker.ts";
 import { preparePgbench, runPgbench } from "./pgbenchLoad.ts";
 import type { Group, Panel, Report } from "./report.ts";
 import { type BenchStack, asOwner, withStack } from "./stack.ts";
@@ -49,16 +49,6 @@ class Figures {
 
 const containerOf = ({ values }: BenchStack, part: string): string =>
   values.services.find(({ name }) => name === part)?.container ?? "";
-
-/** CPU seconds that a container has used, by its own control group. */
-async function cpuSeconds(container: string): Promise<number> {
-  const script = "cat /sys/fs/cgroup/cpu.stat 2>/dev/null || cat /sys/fs/cgroup/cpuacct/cpuacct.usage";
-  const text = await docker(["exec", container, "sh", "-c", script]);
-  const microseconds = /usage_usec (\d+)/.exec(text)?.[1];
-  const used = microseconds === undefined ? Number(text) / 1e9 : Number(microseconds) / 1e6;
-  if (!Number.isFinite(used)) throw new Error(`the control group of ${container} says "${text.slice(0, 100)}"`);
-  return used;
-}
 
 interface Asked {
   readonly queries: number;

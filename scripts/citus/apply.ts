@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { distributeTables, localTables } from "../../citus/distribute.ts";
 import { citusTables } from "../../citus/tables.ts";
 import type { StackConfig } from "../../stacks/config.ts";
-import { applyStatements, wholeSchema } from "../lib/schemaParts.ts";
+import { applyParts, oneByOne, wholeSchema } from "../lib/schemaParts.ts";
 import type { Step } from "../lib/progress.ts";
 import { partitionEmpty } from "../shards/partition.ts";
 
@@ -24,7 +24,7 @@ export async function applyCitusSchema(
   since = new Date(),
 ): Promise<Applied> {
   const detail = (what: string): void => progress.detail(what);
-  await applyStatements(client, wholeSchema(), detail);
+  await applyParts(client, wholeSchema(), detail, oneByOne);
   await partitionEmpty(client, since, messages);
   const facts = await distributeTables(client, citus.shardCount, detail);
   return { local: localTables(citusTables(), facts) };

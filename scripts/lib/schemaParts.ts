@@ -54,31 +54,29 @@ export const statementsOf = (sql: string): string[] =>
     ?.map((statement) => statement.trim())
     .filter((statement) => statement.replace(/--[^\n]*/g, "").trim() !== "") ?? [];
 
+/** How a part is applied: whole or not at all. */
+type Apply = (client: Client, sql: string) => Promise<unknown>;
+
+/** Several statements in one query run as one transaction. */
+const atOnce: Apply = (client, sql) => client.query(sql);
+
+/** One at a time, as Citus takes statements that it passes on to other nodes. */
+export const oneByOne: Apply = async (client, sql) => {
+  await client.query("BEGIN");
+  for (const statement of statementsOf(sql)) await client.query(statement);
+  await client.query("COMMIT");
+};
+
 /** Applies parts in turn; `progress` is told each one's name. */
 export async function applyParts(
   client: Client,
   parts: readonly SchemaPart[],
   progress: (part: string) => void,
+  apply = atOnce,
 ): Promise<void> {
   await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
   for (const { name, sql } of parts) {
     progress(name);
-    // Several statements in one query run as one transaction.
-    await client.query(sql);
-  }
-}
-
-/** The same where Citus passes statements on to other nodes: it takes them one at a time. A part is a transaction all the same. */
-export async function applyStatements(
-  client: Client,
-  parts: readonly SchemaPart[],
-  progress: (part: string) => void,
-): Promise<void> {
-  await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
-  for (const { name, sql } of parts) {
-    progress(name);
-    await client.query("BEGIN");
-    for (const statement of statementsOf(sql)) await client.query(statement);
-    await client.query("COMMIT");
+    await apply(client, sql);
   }
 }

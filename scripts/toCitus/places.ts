@@ -1,6 +1,5 @@
 /** The databases that rows come from, and the Citus cluster that they go to, as a stack has them while it moves. */
 import { COORDINATOR, workerCluster } from "../../components/docker/citusNames.ts";
-import { COORDINATOR_ROUTES } from "../../components/docker/haproxyFiles.ts";
 import { FIRST_CLUSTER, GLOBAL_CLUSTER } from "../../components/docker/shardRoutes.ts";
 import { DATABASE } from "../../components/roles.ts";
 import { citusTables } from "../../citus/tables.ts";
@@ -103,6 +102,3 @@ export function citusPlaces(values: StackValues): CitusPlaces {
   const rank = ({ name }: Source): number => (name === GLOBAL_CLUSTER ? 0 : 1);
   return { sources: sources.sort((a, b) => rank(a) - rank(b)), coordinator: at(COORDINATOR), nodes };
 }
-
-/** Where the application's pools lead when its rows are in the Citus cluster. */
-export const CITUS_WAY = COORDINATOR_ROUTES;

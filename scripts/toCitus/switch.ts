@@ -1,6 +1,6 @@
 /** The moment in which the application's pools are led to the Citus cluster. */
 import { dockerHost } from "../../components/docker/engine.ts";
-import { ROUTER } from "../../components/docker/haproxyFiles.ts";
+import { COORDINATOR_ROUTES, ROUTER } from "../../components/docker/haproxyFiles.ts";
 import { containerPgbouncerIni } from "../../components/docker/pgbouncerContainers.ts";
 import { type ShardedPools, shardedPools } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, READ_DATABASE, ROUTER_DATABASE } from "../../components/roles.ts";
@@ -12,7 +12,7 @@ import { EXIT, UserError } from "../../tuning/errors.ts";
 import { loginOf } from "../lib/login.ts";
 import { consoleRows } from "../lib/pooler.ts";
 import { leadPoolsBy } from "../toShards/switchPools.ts";
-import { CITUS_WAY, type CitusPlaces, type Source } from "./places.ts";
+import { type CitusPlaces, type Source } from "./places.ts";
 import { arrived } from "./stream.ts";
 
 /** Clients wait behind this. */
@@ -25,7 +25,7 @@ const writtenIn = ({ name }: Source): string[] => (name === "global" ? [DATABASE
 export async function leadsToCitus(values: StackValues): Promise<boolean> {
   const poolers = values.services.filter(({ kind }) => kind === "pgbouncer");
   const shown = await Promise.all(poolers.map(({ container }) => consoleRows(container, "SHOW DATABASES")));
-  return shown.flat().some(({ name, port }) => name === DATABASE && Number(port) === CITUS_WAY.write);
+  return shown.flat().some(({ name, port }) => name === DATABASE && Number(port) === COORDINATOR_ROUTES.write);
 }
 
 /** Nobody writes to the sources any more; gives up to where they have written. */
@@ -56,8 +56,8 @@ export async function leadToCitus(values: StackValues, config: StackConfig, plac
   const to = {
     more: back.more ?? [],
     front: [
-      { name: DATABASE, upstream: at(CITUS_WAY.write), database: DATABASE },
-      { name: READ_DATABASE, upstream: at(CITUS_WAY.read), database: DATABASE },
+      { name: DATABASE, upstream: at(COORDINATOR_ROUTES.write), database: DATABASE },
+      { name: READ_DATABASE, upstream: at(COORDINATOR_ROUTES.read), database: DATABASE },
     ],
   };
   const inis = { to: containerPgbouncerIni(pool, user, to), back: containerPgbouncerIni(pool, user, back) };

@@ -243,7 +243,7 @@ describe("a change of stage 5 on AWS", () => {
 describe("Debian's packages of a server", () => {
   const image = "cgraph-debian:trixie";
   const there = spawnSync("docker", ["image", "inspect", image]).status === 0;
-  it.skipIf(!there)("are all there in Debian 13", () => {
+  it.skipIf(!there)(`are all there in Debian 13${there ? "" : ` (skipped: there is no image ${image})`}`, () => {
     const packages = [...new Set(Object.values(DEBIAN_PACKAGES).flat())];
     const script = `apt-get update >/dev/null && apt-get install --simulate --no-install-recommends ${packages.join(" ")}`;
     const done = spawnSync("docker", ["run", "--rm", "--network", "host", image, "sh", "-c", script], {
