@@ -10,6 +10,13 @@ import { uuidv7 } from "../../sharding/uuid.ts";
 import { asOwner, currentValues } from "../support/chat.ts";
 import { citusBase } from "../support/citusBase.ts";
 import { CitusChat, SAME } from "../support/citusChat.ts";
+import {
+  findsNodes,
+  findsNothing,
+  findsPlacement,
+  findsStatements,
+  findsTenants,
+} from "../support/citusDoctorCases.ts";
 import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
 import { ask as askUrl, withUrl } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
@@ -140,6 +147,8 @@ describe.skipIf(missing !== undefined)(
       await expect(ask("DATABASE_READONLY_URL", "DELETE FROM settings")).rejects.toMatchObject({ code: "25006" });
       await refused("DATABASE_READONLY_URL", "SELECT * FROM pg_dist_authinfo");
     });
+
+    it("is well in doctor's eyes, node by node", { timeout: 120_000 }, () => findsNothing(stack));
 
     it("says what each worker holds", async () => {
       const status = JSON.parse(await cgraphOk("status", "--stack", stack, "--json")) as { citus: CitusStatus };
@@ -289,6 +298,19 @@ describe.skipIf(missing !== undefined)(
       const back = await citus("workers", "add");
       expect([back.code, back.stderr]).toEqual([3, expect.stringContaining("have been here before")]);
     }, 600_000);
+
+    describe("and doctor", () => {
+      it("names statements that ask every shard, and joins across shards, with what to do", { timeout: 180_000 }, () =>
+        asOwner(stack, (client) => findsStatements(client, stack)),
+      );
+      it("names tables that are not distributed, and shards that are too large", { timeout: 180_000 }, () =>
+        asOwner(stack, (client) => findsPlacement(client, stack)),
+      );
+      it("names what was prepared on a node and left there", { timeout: 120_000 }, () => findsNodes(stack));
+      it("names the user who asks most", { timeout: 240_000 }, () =>
+        asOwner(stack, (client) => findsTenants(client, stack)),
+      );
+    });
   },
 );
 
