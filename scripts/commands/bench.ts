@@ -126,6 +126,14 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
     measure: async (runs, quick) =>
       (await import("../../bench/routing.ts")).benchRouting({ runs, seconds: quick ? 3 : 10, onProgress: note }),
   },
+  workers: {
+    runs: 3,
+    measure: async (runs, quick) =>
+      (await import("../../bench/workers.ts")).benchWorkers({
+        ...{ runs, seconds: quick ? 3 : 10, messages: quick ? 20_000 : 200_000 },
+        onProgress: note,
+      }),
+  },
   monitoring: {
     runs: 3,
     measure: async (runs, quick) =>
