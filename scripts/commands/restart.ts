@@ -1,6 +1,8 @@
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
+import { checkCitus } from "../citus/guard.ts";
 import { isCluster } from "../lib/cluster.ts";
+import { allNodes, clusterViews, poolsOf } from "../lib/clusters.ts";
 import { deploy } from "../lib/deploy.ts";
 import { docker } from "../lib/docker.ts";
 import { refuseDuringMove } from "../migrate/journal.ts";
@@ -8,11 +10,13 @@ import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
-import { restartPending } from "../lib/heldRestart.ts";
+import { restartAllPending } from "../lib/heldRestart.ts";
 import { pendingRestart, rollingRestart } from "../lib/restart.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
+import { stateValues } from "../lib/state.ts";
 import { checkTarget } from "../lib/target.ts";
+import { checkSharding } from "../shards/guard.ts";
 
 export interface ApplyFlags {
   readonly stack: string;
@@ -42,6 +46,15 @@ async function restartSingle(values: StackValues): Promise<string[]> {
   return [node.name];
 }
 
+/** Every server where the primary is; what follows it from other regions goes on. */
+async function restartClusters(values: StackValues): Promise<string[]> {
+  const restarted: string[] = [];
+  for (const view of clusterViews(values)) {
+    restarted.push(...(await rollingRestart(view.values, () => true, poolsOf(view))));
+  }
+  return restarted;
+}
+
 function report(flags: RestartFlags, restarted: readonly string[]): void {
   if (flags.json) printJson({ stack: flags.stack, restarted });
   else print(`Restarted: ${restarted.join(", ")}.`);
@@ -64,7 +77,7 @@ export async function restart(flags: RestartFlags): Promise<void> {
         EXIT.refused,
       );
     }
-    const restarted = isCluster(values) ? await rollingRestart(values, () => true) : await restartSingle(values);
+    const restarted = isCluster(values) ? await restartClusters(values) : await restartSingle(values);
     report(flags, restarted);
   } finally {
     lock.release();
@@ -74,7 +87,7 @@ export async function restart(flags: RestartFlags): Promise<void> {
 /** Settings that wait for a restart, by server. */
 async function allPending(values: StackValues): Promise<Record<string, string[]>> {
   const pending: [string, string[]][] = await Promise.all(
-    values.nodes.map(async (node) => [node.name, await pendingRestart(node)]),
+    allNodes(values).map(async (node) => [node.name, await pendingRestart(node)]),
   );
   return Object.fromEntries(pending);
 }
@@ -90,12 +103,15 @@ export async function applyConfig(flags: ApplyFlags): Promise<ExitCode> {
     const stack = await openStack(flags.stack);
     await checkTarget(stack, config);
     const { refresh } = await reconcile(stack);
+    const before = (await stateValues(stack)) as StackValues | undefined;
+    await checkCitus(stack, before, config);
+    await checkSharding(stack, before, config);
     const { changes, values } = await deploy(stack, { refresh });
-    const before = await awaitReload(values);
-    const names = [...new Set(Object.values(before).flat())];
+    const waiting = await awaitReload(values);
+    const names = [...new Set(Object.values(waiting).flat())];
     let restarted: string[] = [];
     if (names.length > 0) {
-      restarted = isCluster(values) ? (await restartPending(values)).restarted : await restartSingle(values);
+      restarted = isCluster(values) ? await restartAllPending(values) : await restartSingle(values);
     }
     if (flags.json) printJson({ stack: flags.stack, changes, restartedFor: names, restarted });
     else if (names.length > 0) print(`Restarted for ${names.join(", ")}: ${restarted.join(", ")}.`);

@@ -2,18 +2,23 @@
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type PatroniAnswer, currentPrimary, preparePatroni, settle, superuserSql } from "./cluster.ts";
+import { type ClusterView, clusterViews, poolsOf, regionalViews } from "./clusters.ts";
 import { InContainer } from "./inContainer.ts";
 import { PoolPause } from "./pooler.ts";
 import { pendingRestart, restartNode } from "./restart.ts";
 
 /** Restarts the primary in place; clients of the pools wait. Gives for how long, in milliseconds. */
-async function restartHeld(values: StackValues, primary: NodeOutput): Promise<number> {
+async function restartHeld(
+  values: StackValues,
+  primary: NodeOutput,
+  heldPools: readonly string[] | undefined,
+): Promise<number> {
   await superuserSql(primary.container, "CHECKPOINT");
   const router = values.services.find(({ kind }) => kind === "haproxy");
   const request = preparePatroni(primary.container, "/restart", {}, 120);
   const restarted = new InContainer(primary.container, "exec cgraph-await-restart", [], "postgres");
   const route = router && new InContainer(router.container, 'exec cgraph-hold-route "$1"', [primary.name]);
-  const pools = new PoolPause(values);
+  const pools = new PoolPause(values, heldPools);
   try {
     await route?.says("held");
     await pools.begin();
@@ -69,8 +74,14 @@ async function waitsFor(node: NodeOutput, primary: NodeOutput): Promise<string[]
   return [...new Set([...pending, ...more])];
 }
 
-/** Restarts every server that waits for it; gives their names, and how long the pools were held. */
-export async function restartPending(values: StackValues): Promise<{ restarted: string[]; heldMs: number }> {
+/**
+ * Restarts every server of a cluster that waits for it; gives their names, and how long the pools were held. `heldPools`: as
+ * clients call them; default: all.
+ */
+export async function restartPending(
+  values: StackValues,
+  heldPools?: readonly string[],
+): Promise<{ restarted: string[]; heldMs: number }> {
   await settle(values);
   const restarted: string[] = [];
   let heldMs = 0;
@@ -86,9 +97,45 @@ export async function restartPending(values: StackValues): Promise<{ restarted: 
       restarted.push(node.name);
     }
     if ((await pendingRestart(primary)).length === 0) continue;
-    heldMs = Math.max(heldMs, await restartHeld(values, primary));
+    heldMs = Math.max(heldMs, await restartHeld(values, primary, heldPools));
     restarted.push(primary.name);
     await settle(values);
   }
   return { restarted, heldMs };
+}
+
+/** Clusters that follow another region's, each with the one that has the same name where the primary is. */
+function followers(values: StackValues): (readonly [ClusterView, ClusterView])[] {
+  const leading = clusterViews(values);
+  const first = ({ values: { nodes } }: ClusterView): string => nodes[0]?.name ?? "";
+  const others = regionalViews(values).filter((view) => !leading.some((one) => first(one) === first(view)));
+  // Each region has all clusters, in the same order.
+  return others.flatMap((view, index) => {
+    const leader = leading[index % leading.length];
+    return leader ? [[view, leader] as const] : [];
+  });
+}
+
+/** `restartPending` for every cluster of a stack, one after the other; what follows from another region before the rest. */
+export async function restartAllPending(values: StackValues): Promise<string[]> {
+  const restarted: string[] = [];
+  const follow = followers(values);
+  const restartFollowers = async (
+    wait: (node: NodeOutput, leader: ClusterView) => Promise<string[]>,
+  ): Promise<void> => {
+    for (const [view, leader] of follow) {
+      for (const node of view.values.nodes) {
+        const settings = await wait(node, leader);
+        if (settings.length === 0) continue;
+        await restartNode(view.values, node, settings);
+        restarted.push(node.name);
+      }
+    }
+  };
+  await restartFollowers(pendingRestart);
+  for (const view of clusterViews(values)) {
+    restarted.push(...(await restartPending(view.values, poolsOf(view))).restarted);
+  }
+  await restartFollowers(async (node, { values: its }) => waitsFor(node, await currentPrimary(its)));
+  return restarted;
 }

@@ -40,11 +40,12 @@ export async function restartNode(
 
 /**
  * Restarts the servers that `wanted` names: replicas first, one at a time; then the primary hands over and is restarted
- * as a replica. Clients of the pools wait for the switchover, no more.
+ * as a replica. Clients of the pools wait for the switchover, no more. `heldPools`: as clients call them; default: all.
  */
 export async function rollingRestart(
   values: StackValues,
   wanted: (node: NodeOutput) => boolean | Promise<boolean>,
+  heldPools?: readonly string[],
 ): Promise<string[]> {
   await settle(values);
   const primary = await currentPrimary(values);
@@ -55,7 +56,7 @@ export async function rollingRestart(
     restarted.push(node.name);
   }
   if (await wanted(primary)) {
-    await switchover(values);
+    await switchover(values, undefined, heldPools);
     await settle(values);
     await restartNode(values, primary);
     restarted.push(primary.name);
