@@ -1,8 +1,9 @@
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
+import { makeCitusPoint } from "../citus/moment.ts";
 import { valuesForBackups } from "../lib/awsBackups.ts";
 import { currentPrimary, superuserSql } from "../lib/cluster.ts";
-import { clusterView, clusterViews } from "../lib/clusters.ts";
+import { citusOf, clusterView, clusterViews } from "../lib/clusters.ts";
 import {
   type Backup,
   type RestorePoint,
@@ -103,7 +104,7 @@ async function makePoint(values: StackValues, name: string): Promise<RestorePoin
   return { name, lsn, timeline: timelineOfWal(segment), at: new Date().toISOString() };
 }
 
-/** `backup point`: gives this moment a name that a restore can go back to, or lists those there are. With shards: on all. */
+/** `backup point`: gives this moment a name that a restore can go back to, or lists those there are. With several clusters: on all. */
 export async function restorePoint(
   name: string | undefined,
   flags: { stack: string; cluster?: string; json?: boolean },
@@ -139,7 +140,11 @@ export async function restorePoint(
     }
   }
   const makeAll = (): Promise<RestorePoint[]> => Promise.all(views.map((view) => makePoint(view.values, name)));
-  const points = views.length === 1 ? await makeAll() : await inOneMoment(flags.stack, views, makeAll);
+  const points = citusOf(values)
+    ? await makeCitusPoint(values, name)
+    : views.length === 1
+      ? await makeAll()
+      : await inOneMoment(flags.stack, views, makeAll);
   for (const [index, point] of points.entries()) await addPoint(views[index]?.values.backupContainer ?? "", point);
   const [first] = points;
   if (flags.json)

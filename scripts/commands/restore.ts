@@ -1,19 +1,20 @@
 import { dataVolumeName } from "../../components/docker/names.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { joinRestoredCitus, makeCitusPoint } from "../citus/moment.ts";
 import { valuesForBackups } from "../lib/awsBackups.ts";
 import { confirm } from "../lib/ask.ts";
-import { clusterViews } from "../lib/clusters.ts";
+import { citusOf, clusterViews } from "../lib/clusters.ts";
 import { currentPrimary, settle, superuserSql } from "../lib/cluster.ts";
 import { deploy } from "../lib/deploy.ts";
 import { refuseDuringMove } from "../migrate/journal.ts";
 import { lockStack } from "../lib/lock.ts";
-import { archivedTimelines, listBackups, listPoints, timelineHistory } from "../lib/pgbackrest.ts";
+import { addPoint, archivedTimelines, listBackups, listPoints, timelineHistory } from "../lib/pgbackrest.ts";
 import { print, printJson } from "../lib/print.ts";
 import { note, step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { type RecoveryNode, reasons, repositoryOf, runRecoveryNode } from "../lib/recoveryNode.ts";
-import { restoreArguments, timelineFor } from "../lib/restoreTarget.ts";
+import { LATEST, restoreArguments, timelineFor } from "../lib/restoreTarget.ts";
 import { openStack } from "../lib/stack.ts";
 import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import { joinRestored } from "../shards/restored.ts";
@@ -108,6 +109,17 @@ function checkMoment({ to, timeline }: RestoreFlags, clusters: number): void {
   );
 }
 
+/** A restore point on every node of a Citus cluster, now; gives its name. `generation`: of the data that comes of it. */
+async function nameThisMoment(values: StackValues, generation: number): Promise<string> {
+  const name = `before-restore-${generation}-${Date.now()}`;
+  const points = await makeCitusPoint(values, name);
+  for (const [index, { values: view }] of clusterViews(values).entries()) {
+    const point = points[index];
+    if (point) await addPoint(view.backupContainer, point);
+  }
+  return name;
+}
+
 /** `restore`: the database as it was, in new volumes, which the servers then take; the old volumes stay as they are. */
 export async function restore(flags: RestoreFlags): Promise<void> {
   const lock = lockStack(flags.stack, "restore");
@@ -120,34 +132,47 @@ export async function restore(flags: RestoreFlags): Promise<void> {
     const { refresh } = await reconcile(stack);
     const { dataGenerations, dataVolumeOptions, backups } = checkedConfig(flags.stack);
     const next = Math.max(...dataGenerations) + 1;
-    const planned: Planned[] = [];
-    for (const { name: cluster, values: view } of views) {
-      // The first server makes the database in every stage; the others copy it.
-      const [like] = view.nodes;
-      if (!like) throw new Error("the stack has no server");
-      const primary = await answeringPrimary(view);
-      const args = await planRestore(flags, view.backupContainer, primary?.lsn);
-      planned.push({
-        ...{ cluster, primary: primary?.container },
-        node: {
-          ...{ stack: flags.stack, name: "restore", like, volume: dataVolumeName(flags.stack, like.name, next) },
-          ...{ volumeOptions: dataVolumeOptions, repository: repositoryOf(cluster), archives: true },
-          ...{ remoteRepository: backups.s3 !== undefined, command: ["recover", ...args] },
-        },
-      });
-    }
+    const planAll = async (target: RestoreFlags): Promise<Planned[]> => {
+      const all: Planned[] = [];
+      for (const { name: cluster, values: view } of views) {
+        // The first server makes the database in every stage; the others copy it.
+        const [like] = view.nodes;
+        if (!like) throw new Error("the stack has no server");
+        const primary = await answeringPrimary(view);
+        const args = await planRestore(target, view.backupContainer, primary?.lsn);
+        all.push({
+          ...{ cluster, primary: primary?.container },
+          node: {
+            ...{ stack: flags.stack, name: "restore", like, volume: dataVolumeName(flags.stack, like.name, next) },
+            ...{ volumeOptions: dataVolumeOptions, repository: repositoryOf(cluster), archives: true },
+            ...{ remoteRepository: backups.s3 !== undefined, command: ["recover", ...args] },
+          },
+        });
+      }
+      return all;
+    };
+    let planned = await planAll(flags);
     const kept = planned.map(({ node }) => node.like.dataVolume);
     await confirm(
       `This puts stack ${flags.stack} back to ${flags.to}. Changes since then will be only in the old ${kept.length === 1 ? `volume ${kept[0]}, which is` : `volumes ${kept.join(", ")}, which are`} kept. Clients are cut off for some seconds.`,
       "yes",
       flags.yes === true,
     );
+    if (citusOf(values) && flags.to === LATEST && planned.every(({ primary }) => primary !== undefined)) {
+      // Each node's own newest would cut transactions of several nodes in two.
+      planned = await planAll({ ...flags, to: await nameThisMoment(values, next) });
+    }
     for (const { primary } of planned) if (primary !== undefined) await archiveUntilNow(primary);
     for (const one of planned) await restoreInto(one);
     writeStackConfig(flags.stack, { dataGenerations: JSON.stringify([...dataGenerations, next]) });
     const { values: restored } = await deploy(stack, { refresh });
     await settle(restored);
-    if (views.length > 1) {
+    if (citusOf(restored)) {
+      await step("nodes reach each other", async () => {
+        await joinRestoredCitus(restored);
+        return { value: undefined, done: "all" };
+      });
+    } else if (views.length > 1) {
       await step("shards follow the global database", async (progress) => {
         await joinRestored(flags.stack, restored, progress);
         return { value: undefined, done: "all" };

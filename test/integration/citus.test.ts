@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Member } from "../../scripts/lib/cluster.ts";
@@ -234,6 +235,53 @@ describe.skipIf(missing !== undefined)(
         expect(JSON.parse(stdout)).toMatchObject({ ok: true });
       }
     }, 500_000);
+
+    it("goes back to one moment on all nodes, with transactions of several nodes whole or not at all", async () => {
+      for (const cluster of ["coordinator", "worker1", "worker2"]) {
+        await cgraphOk("backup", "--cluster", cluster, "--stack", stack);
+      }
+      const [one, two] = [await userOn(1), await userOn(2)];
+      const conversation = uuidv7();
+      const pairs = async (): Promise<number[]> => {
+        const rows = await ask<{ n: number }>(
+          "DATABASE_URL",
+          "SELECT count(*)::int AS n FROM messages WHERE conversation_id = $1 GROUP BY content",
+          [conversation],
+        );
+        return rows.map(({ n }) => n);
+      };
+      const insert = "INSERT INTO messages (id, conversation_id, sender_id, content) VALUES ($1, $2, $3, $4)";
+      let goesOn = true;
+      const writers = Array.from({ length: 6 }, (_, writer) =>
+        withUrl(env["DATABASE_URL"], async (client) => {
+          for (let n = 0; goesOn; n++) {
+            await client.query("BEGIN");
+            for (const sender of [one, two]) {
+              await client.query(insert, [uuidv7(), conversation, sender, `${writer} ${n}`]);
+            }
+            await client.query("COMMIT");
+          }
+        }),
+      );
+      await sleep(3000);
+      await cgraphOk("backup", "point", "noon", "--stack", stack);
+      await sleep(3000);
+      goesOn = false;
+      await Promise.all(writers);
+      const all = (await pairs()).length;
+      for (const to of ["noon", "latest"]) {
+        const began = Date.now();
+        await cgraphOk("restore", "--to", to, "--stack", stack, "--yes");
+        const found = await pairs();
+        console.log(`restored to ${to} in ${(Date.now() - began) / 1000} s: ${found.length} of ${all} pairs`);
+        expect(found.filter((n) => n !== 2)).toEqual([]);
+        expect(found.length).toBeGreaterThan(0);
+        expect(found.length).toBeLessThan(all);
+        for (const user of [one, two]) expect(await writeOf(user)).toBe(true);
+        const preview = JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as { verdict: string };
+        expect(preview.verdict).toBe("none");
+      }
+    }, 900_000);
 
     it("goes on when a worker's primary is killed: nothing acknowledged is lost", async () => {
       const view = clusterView(await currentValues(stack), { cluster: "worker1" });
