@@ -39,7 +39,9 @@ const LOADS = [
   },
 ] as const;
 
-const seedSql = (messages: number): string => `INSERT INTO messages (id, conversation_id, sender_id, content)
+const seedSql = (messages: number): string => `INSERT INTO users (id, username, email)
+  SELECT md5((n)::text)::uuid, 'u' || n, 'u' || n || '@example.com' FROM generate_series(1, ${SENDERS}) n;
+  INSERT INTO messages (id, conversation_id, sender_id, content)
   SELECT gen_random_uuid(), md5((n % 1000)::text)::uuid, md5((1 + n % ${SENDERS})::text)::uuid, repeat('words ', 20)
   FROM generate_series(1, ${messages}) n`;
 
