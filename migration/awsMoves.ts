@@ -342,6 +342,9 @@ function citusSteps(move: AwsMove): PlannedStep[] {
   ];
 }
 
+/** Whether a stage is made as a stack of its own beside the one there is: RDS has no Citus, so nothing becomes it in place. */
+export const needsOwnStack = (from: number, to: number): boolean => to === 5 && from !== to;
+
 /** The ordered steps of a move on AWS. */
 export function planAwsMove(move: AwsMove): PlannedStep[] {
   const { from, to } = move;

@@ -354,9 +354,15 @@ function report(error: unknown): ExitCode {
   return EXIT.failed;
 }
 
+/** Waits until a reader has everything: what a pipe has no room for is written later, and an exit would cut it off. */
+const written = (output: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => output.write("", () => resolve()));
+
 try {
   await program.parseAsync();
-  process.exit();
 } catch (error) {
-  process.exit(report(error));
+  process.exitCode = report(error);
 }
+await Promise.all([process.stdout, process.stderr].map(written));
+// Connections that are kept for reuse would keep the process.
+process.exit();

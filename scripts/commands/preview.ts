@@ -1,3 +1,4 @@
+import { needsOwnStack } from "../../migration/awsMoves.ts";
 import { type Found, type MoveReport, moveReport } from "../../migration/report.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
@@ -50,6 +51,11 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   const wanted = flags.stage === undefined ? {} : { stage: flags.stage };
   const before = checkedConfig(flags.stack);
   const config = checkedConfig(flags.stack, wanted);
+  if (config.target === "aws" && (await isOtherStack(flags.stack, before, config))) {
+    const { previewOffline } = await import("../offline/preview.ts");
+    const from = String(before.stage);
+    return showReport(flags, moveReport(await previewOffline({ ...flags, from })));
+  }
   if (config.target === "docker") await adoptDockerContext();
   await checkTopology(config);
   await requireCitusToBeHad(config);
@@ -76,6 +82,13 @@ export async function preview(flags: PreviewFlags): Promise<ExitCode> {
   } finally {
     copy?.remove();
   }
+}
+
+/** Whether the stage would be a stack of its own, beside the one that is there: that is planned, and nothing of this one. */
+async function isOtherStack(stack: string, before: StackConfig, config: StackConfig): Promise<boolean> {
+  if (!needsOwnStack(before.stage, config.stage)) return false;
+  const { resources = [] } = await readState(await openStack(stack));
+  return targetOf(resources) === "aws";
 }
 
 async function awsTold(stack: Parameters<typeof readState>[0], before: StackConfig, config: StackConfig) {

@@ -1,5 +1,6 @@
 /** Plans a stage on AWS, or a move between two, without an account. */
 import type { EngineEvent, Stack } from "@pulumi/pulumi/automation/index.js";
+import { needsOwnStack } from "../../migration/awsMoves.ts";
 import type { Found } from "../../migration/report.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { type StackConfig, checkKeys, readConfig } from "../../stacks/config.ts";
@@ -39,7 +40,8 @@ export async function previewOffline(flags: PreviewFlags): Promise<Found> {
   await setUp({ mayInstall: false, targets: ["aws"] });
   return withOfflineStack(flags.stack, async ({ stack, configure }) => {
     allowReplacing(stack, flags.allowReplace);
-    if (from) {
+    // The stack that is there stays as it is: the new one is planned from nothing.
+    if (from && !needsOwnStack(from.config.stage, to.config.stage)) {
       await configure(from.raw);
       await standIn(`stage ${from.config.stage} as it would be`, stack);
     }

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DEBIAN_PACKAGES } from "../../components/aws/citusCloudInit.ts";
 import type { Change } from "../../migration/change.ts";
 import { resourceName } from "../../migration/change.ts";
+import type { MoveReport } from "../../migration/report.ts";
 import { unsafeOf, verdictOf } from "../../migration/verdict.ts";
 import { violations } from "../../scripts/lib/policy.ts";
 import { alarmCount } from "../../stacks/aws/alarms.ts";
@@ -11,6 +12,7 @@ import { citusServers } from "../../stacks/aws/citusPlan.ts";
 import { costOf } from "../../stacks/aws/cost.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { readConfig } from "../../stacks/config.ts";
+import { cgraph, uniqueStack } from "../support/cli.ts";
 import { type OfflineAws, type Resource, inputsOf, openOfflineAws } from "../support/offlineAws.ts";
 
 const INSTANCE = "aws:ec2/instance:Instance";
@@ -252,5 +254,22 @@ describe("Debian's packages of a server", () => {
     expect(done.stderr.toString()).not.toContain("Unable to locate");
     expect(done.status).toBe(0);
     for (const one of packages) expect(done.stdout.toString()).toMatch(new RegExp(`Inst ${one}|${one} is already`));
+  });
+});
+
+describe("a preview of the move to stage 5", () => {
+  it("is of a new cluster beside what is there, with a move of the data, and replaces nothing", async () => {
+    const { code, stdout } = await cgraph([
+      ...["preview", "--target", "aws", "--offline", "--stage", "5", "--from", "4"],
+      ...["--stack", uniqueStack(), "--json"],
+    ]);
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as MoveReport;
+    expect([report.from, report.to, report.verdict]).toEqual([4, 5, "safe"]);
+    expect(new Set(report.changes.map(({ op }) => op))).toEqual(new Set(["create"]));
+    expect(report.changes.some(({ type }) => type === "aws:rds/instance:Instance")).toBe(false);
+    expect(report.steps.map(({ id }) => id)).toEqual(["5:new", "5:schema", "5:copy", "5:cutover", "5:discard"]);
+    expect(report.movesBytes).toBeGreaterThan(0);
+    expect(report.steps.find(({ noReturn }) => noReturn !== null)?.id).toBe("5:cutover");
   });
 });
