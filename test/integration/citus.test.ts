@@ -347,6 +347,31 @@ describe.skipIf(missing !== undefined)(
       expect([back.code, back.stderr]).toEqual([3, expect.stringContaining("have been here before")]);
     }, 600_000);
 
+    it("is watched, every node's servers and replicas", async () => {
+      await setConfig(stack, { monitoring: "true", grafana: "false" });
+      await cgraphOk("up", "--stack", stack, "--no-install");
+      const { prometheus } = (await currentValues(stack)).endpoints;
+      const figures = async (query: string, label: string): Promise<string> => {
+        const url = `http://localhost:${prometheus?.port}/api/v1/query?query=${encodeURIComponent(query)}`;
+        const { data } = (await (await fetch(url)).json()) as {
+          data: { result: { metric: Record<string, string> }[] };
+        };
+        return data.result
+          .map(({ metric }) => metric[label] ?? "")
+          .sort()
+          .join();
+      };
+      const servers = ["coordinator", "worker1", "worker2"].flatMap((cluster) => [`${cluster}-pg0`, `${cluster}-pg1`]);
+      const seen = (what: string, query: string, label: string, wanted: string) =>
+        eventually(what, async () => (await figures(query, label)) === wanted, 120_000);
+      await seen("all servers", "pg_up == 1", "server", servers.join());
+      await eventually(
+        "all replicas",
+        async () => (await figures("sum(cgraph_replication_streaming) == 3", "")) === "",
+      );
+      await seen("no server to be missed", 'ALERTS{alertname=~"NoPrimary|ReplicaMissing|ServerDown"}', "alertname", "");
+    }, 400_000);
+
     describe("and doctor", () => {
       it("names statements that ask every shard, and joins across shards, with what to do", { timeout: 180_000 }, () =>
         asOwner(stack, (client) => findsStatements(client, stack)),
