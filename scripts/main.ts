@@ -26,8 +26,14 @@ const runs =
     // Of a command within a command too, wherever they stand: `backup verify` has those of `backup`.
     const options = (args.at(-1) as Command).optsWithGlobals<{ stack?: string }>();
     if (options.stack !== undefined) checkStackName(options.stack);
-    const code = await (await load())(...([...args.slice(0, -2), options] as never[]));
-    if (typeof code === "number") process.exitCode = code;
+    try {
+      const code = await (await load())(...([...args.slice(0, -2), options] as never[]));
+      if (typeof code === "number") process.exitCode = code;
+    } catch (error) {
+      if (options.stack === undefined) throw error;
+      const { withRegionsSaid } = await import("./regions/reach.ts");
+      throw await withRegionsSaid(options.stack, error);
+    }
   };
 
 function command(name: string, description: string, options: { stack?: boolean; json?: boolean } = {}): Command {

@@ -51,7 +51,7 @@ export function readRegions(
   if (stage === 1 && others.length > 0) {
     throw new UserError(
       `cgraph:regions names ${all.length} regions, but stage 1 is a single server`,
-      "name one, or go to stage 2: ./cgraph-db migrate --stage 2",
+      "regions come with stage 2: name one here, and more when the stack is there (./cgraph-db migrate --stage 2, or up --stage 2)",
     );
   }
   if (stage === 5 && target === "docker" && others.length > 0) {

@@ -5,7 +5,7 @@ import { HEALTH, containerDefaults, onNetwork } from "./container.ts";
 import type { Site } from "./DockerSite.ts";
 import { dockerName } from "./names.ts";
 import { type StandbyUpstream } from "./patroniFiles.ts";
-import { AGENT, type Place, witnessName, witnessPorts } from "./regionRoutes.ts";
+import { AGENT, type Place, WITNESS_KEYS, witnessName, witnessPorts } from "./regionRoutes.ts";
 
 export interface RegionAgentArgs {
   readonly site: Site;
@@ -30,7 +30,7 @@ export function regionAgent(args: RegionAgentArgs, parent: pulumi.Resource): doc
   const region = {
     region: place.name,
     home: places[0]?.name,
-    prefix: "/cgraph/regions/",
+    prefix: WITNESS_KEYS,
     witnesses: witnesses.map((one) => `https://${witnessName(one)}:${witnessPorts(one).client}`),
     members: places.map(witnessName),
     clusters: args.clusters,

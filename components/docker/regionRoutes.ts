@@ -34,6 +34,9 @@ export const witnessPorts = ({ number }: Place): { readonly client: number; read
   peer: 2420 + number,
 });
 
+/** What stands in the witnesses, by its prefix. */
+export const WITNESS_KEYS = "/cgraph/regions/";
+
 /** A witness's name in every network. */
 export const witnessName = ({ name }: Place): string => `${WITNESS}-${name}`;
 

@@ -3,7 +3,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Site } from "./DockerSite.ts";
 import { etcdContainer } from "./etcdContainer.ts";
 import { dockerName } from "./names.ts";
-import { type Place, WITNESS, witnessName, witnessPorts } from "./regionRoutes.ts";
+import { type Place, WITNESS, WITNESS_KEYS, witnessName, witnessPorts } from "./regionRoutes.ts";
 
 /**
  * A place's member of the etcd that spans all of them, in which it stands where the primary is. An old primary that comes back
@@ -26,7 +26,11 @@ export const witnessContainer = (
       }),
       token: dockerName(site.stack, "witnesses"),
       memoryMiB: 256,
-      envs: [`CGRAPH_ETCD_CLIENTS=${witnessPorts(place).client}`, "CGRAPH_ETCD_FAR=yes"],
+      envs: [
+        `CGRAPH_ETCD_CLIENTS=${witnessPorts(place).client}`,
+        "CGRAPH_ETCD_FAR=yes",
+        `CGRAPH_ETCD_WANTED=${WITNESS_KEYS}members`,
+      ],
     },
     parent,
   );

@@ -9,6 +9,7 @@ import { confirm } from "../lib/ask.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson, terminalWidth } from "../lib/print.ts";
 import { anyStackValues, openStack, stackValues } from "../lib/stack.ts";
+import { requireRegionsForMove } from "../regions/reach.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
 import { MoveContext } from "../migrate/context.ts";
 import { factsOf } from "../migrate/facts.ts";
@@ -62,6 +63,7 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
   }
   const config = checkedConfig(flags.stack, { stage: String(to) });
   await checkTopology(config);
+  if (flags.dryRun !== true) await requireRegionsForMove(values);
   await requireCitusToBeHad(config);
   const planned = planMove(values.stage, to, await factsOf(flags.stack, values, to));
   if (flags.pauseAfter !== undefined && !planned.some(({ id }) => id === flags.pauseAfter)) {
@@ -148,6 +150,7 @@ export async function migrate(flags: MigrateFlags): Promise<ExitCode> {
       );
     }
     const begun = before ? begunBefore(before) : await begin(context, flags);
+    if (before) await requireRegionsForMove(await stackValues(context.stack));
     if (!begun) return EXIT.done;
     const { journal, planned } = begun;
     const ends = { from: Number(journal.from), to: Number(journal.to) };

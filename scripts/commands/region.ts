@@ -1,4 +1,4 @@
-import { placesOf } from "../../components/docker/regionRoutes.ts";
+import { GATEWAY, namedIn, placesOf } from "../../components/docker/regionRoutes.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import { confirm } from "../lib/ask.ts";
@@ -7,6 +7,7 @@ import { bytes, print, printJson, table } from "../lib/print.ts";
 import { note } from "../lib/progress.ts";
 import { anyStackValues, openStack, stackValues } from "../lib/stack.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
+import { type Journal, openJournal } from "../migrate/journal.ts";
 import { planPromotion, promote, regionNamed, settledStates } from "../regions/promote.ts";
 import {
   type PastPromotion,
@@ -72,6 +73,10 @@ export async function listRegions(flags: RegionFlags): Promise<ExitCode> {
   return EXIT.done;
 }
 
+/** What a promotion means for a move that is under way. */
+const duringMove = ({ kind, from, to }: Journal, comesHome: boolean, home: string): string =>
+  `the stack is in the middle of a move from ${from} to ${to}: ./cgraph-db ${kind} --resume or --rollback ${comesHome ? "goes on then" : `is possible when the primary is in ${home} again`}`;
+
 /** `region promote`: the primary moves to another region. On AWS it lists what a person calls, and changes nothing. */
 export async function promoteRegion(region: string, flags: RegionFlags): Promise<ExitCode> {
   const found = await anyStackValues(await openStack(flags.stack));
@@ -84,6 +89,16 @@ export async function promoteRegion(region: string, flags: RegionFlags): Promise
     const states = flags.force ? await regionStates(values) : await settledStates(values, region);
     const plan = planPromotion(values, states, region, flags.force === true);
     const settledSeconds = (performance.now() - began) / 1000;
+    const [home = region] = regionNames(values);
+    const move = openJournal(flags.stack);
+    if (move && region !== home && plan.planned) {
+      throw new UserError(
+        `stack ${flags.stack} is in the middle of a move from ${move.from} to ${move.to}, which works while the primary is in ${home}`,
+        `finish it first: ./cgraph-db ${move.kind} --resume, or --rollback`,
+        EXIT.refused,
+      );
+    }
+    if (move) note(`  note: ${duringMove(move, region === home, home)}`);
     for (const warning of plan.warnings) note(`  note: ${warning}`);
     const does = plan.planned
       ? `This moves the writes from ${plan.from.region} to ${region}. Clients of the pools wait; others lose their connections.`
@@ -110,16 +125,24 @@ export async function promoteRegion(region: string, flags: RegionFlags): Promise
   }
 }
 
-/** `region cut` and `region heal`, in Docker: ends all connections between a region and the others, or lets them be again. */
+/**
+ * `region cut` and `region heal`, in Docker: ends all connections between a region, or the arbiter, and the others, or lets
+ * them be again.
+ */
 export async function cutRegion(region: string, how: "cut" | "heal", flags: RegionFlags): Promise<void> {
   const values = inRegions(flags.stack, await stackValues(await openStack(flags.stack)));
-  const own = regionNamed(values, region);
-  const others = placesOf(regionNames(values)).flatMap(({ name }) => (name === region ? [] : [name]));
+  const places = placesOf(regionNames(values));
+  const place = places.find(({ name }) => name === region);
+  if (!place) {
+    throw new UserError(`there is no region ${region}`, `use one of ${places.map(({ name }) => name).join(", ")}`);
+  }
+  const own = values.services.find(({ name }) => name === namedIn(place)(GATEWAY));
+  const others = places.flatMap(({ name }) => (name === region ? [] : [name]));
   const gateways = values.services.filter(({ kind }) => kind === "gateway");
   // Both ways: the region's own gateway leads to all others, each of theirs to it.
   const done = await Promise.all(
     gateways.flatMap(({ container }) =>
-      (container === own.gateway ? others : [region]).map((place) => passage(container, how, place)),
+      (container === own?.container ? others : [region]).map((place) => passage(container, how, place)),
     ),
   );
   if (done.includes(false)) {

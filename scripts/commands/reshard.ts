@@ -14,6 +14,7 @@ import { MoveContext } from "../migrate/context.ts";
 import { type Journal, beginJournal, closeJournal, openJournal, factsOf } from "../migrate/journal.ts";
 import { runBack, runForward } from "../migrate/runner.ts";
 import { renderSteps } from "../report/terminal.ts";
+import { requireRegionsForMove } from "../regions/reach.ts";
 import { placesOf } from "../reshard/places.ts";
 import { reshardSteps } from "../reshard/steps.ts";
 
@@ -81,6 +82,7 @@ async function begin(context: MoveContext, flags: ReshardFlags): Promise<Journal
       EXIT.refused,
     );
   }
+  if (flags.dryRun !== true) await requireRegionsForMove(values);
   const map = await placesOf(flags.stack, values).global(readMap);
   if (!map)
     throw new UserError("there is no shard map yet", "make the first one: ./cgraph-db schema apply", EXIT.refused);
@@ -149,6 +151,7 @@ export async function reshard(flags: ReshardFlags): Promise<ExitCode> {
         EXIT.refused,
       );
     }
+    if (open) await requireRegionsForMove(await context.values());
     const journal = open ?? (await begin(context, flags));
     if (!journal) return EXIT.done;
     const steps = reshardSteps(context, journal, (id) => factsOf(openJournal(flags.stack), id));

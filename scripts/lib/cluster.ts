@@ -1,6 +1,7 @@
 /** Who leads a stack's servers at the moment, as Patroni says. */
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { RegionWatch, outOfReach } from "../regions/reach.ts";
 import { citusOf, regionalViews } from "./clusters.ts";
 import { docker } from "./docker.ts";
 import { InContainer } from "./inContainer.ts";
@@ -199,6 +200,7 @@ async function settleCluster(title: string, values: StackValues): Promise<void> 
   await step(title, async (progress: Step) => {
     const states = new Map<string, string>();
     const failures = new Map<string, number>();
+    const regions = new RegionWatch(values);
     let changed = Date.now();
     for (;;) {
       const members = await clusterMembers(values).catch(() => []);
@@ -206,6 +208,8 @@ async function settleCluster(title: string, values: StackValues): Promise<void> 
       if (waiting.length === 0) break;
       const text = waiting.join(", ");
       progress.detail(text);
+      const troubles = await regions.lasting();
+      if (troubles.length > 0) throw outOfReach(troubles, values, `the servers do not come together: ${text}`);
       for (const { name, state } of members) {
         if (state === "creating replica" || state === "running custom bootstrap script") changed = Date.now();
         if (states.get(name) === "creating replica" && state === "stopped") {

@@ -2,7 +2,8 @@
 import { COORDINATOR, isWorker } from "../../components/docker/citusNames.ts";
 import { FIRST_CLUSTER, poolDatabase } from "../../components/docker/shardRoutes.ts";
 import { DATABASE, READ_DATABASE } from "../../components/roles.ts";
-import type { NodeOutput, RegionOutput, StackValues } from "../../stacks/outputs.ts";
+import { ROUTER } from "../../components/docker/haproxyFiles.ts";
+import type { NodeOutput, RegionOutput, ServiceOutput, StackValues } from "../../stacks/outputs.ts";
 import { UserError } from "../../tuning/errors.ts";
 
 export interface ClusterView {
@@ -20,6 +21,9 @@ export const citusOf = (values: StackValues): StackValues["citus"] | undefined =
 
 /** A stack's regions; outputs of earlier versions have no such key. */
 export const regionsOf = (values: StackValues): StackValues["regions"] | undefined => values.regions;
+
+/** The region where the primary is, as the stack's configuration knows; undefined where there is one region. */
+export const currentPrimaryRegion = (values: StackValues): string | undefined => regionsOf(values)?.primary;
 
 /** Every cluster of a stack: one, below stage 4. Of one in several regions: those of the region where the primary is. */
 export function clusterViews(values: StackValues): ClusterView[] {
@@ -59,6 +63,20 @@ function homeViews(values: StackValues): ClusterView[] {
       values: { ...values, ...alone, nodes, backupContainer, endpoints: { ...values.endpoints, write, read } },
     })),
   ];
+}
+
+/** The router of the region where the primary is. */
+export function routerOf(values: StackValues): ServiceOutput | undefined {
+  const [home] = regionsOf(values)?.all ?? [];
+  const primary = currentPrimaryRegion(values);
+  const name = primary === undefined || primary === home?.name ? ROUTER : `${primary}-${ROUTER}`;
+  return values.services.find((service) => service.name === name);
+}
+
+/** A resource's name without that of the region beside home to which it belongs. */
+export function withoutRegion(values: StackValues, resource: string): string {
+  const region = regionsOf(values)?.all.find(({ name }) => resource.startsWith(`${name}-`));
+  return region ? resource.slice(region.name.length + 1) : resource;
 }
 
 /** The servers of all clusters, in every region. */

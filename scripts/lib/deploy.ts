@@ -3,6 +3,7 @@ import type { DestroyOptions, EngineEvent, Stack, UpOptions } from "@pulumi/pulu
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { Target } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
+import { dockerName } from "../../components/docker/names.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { engineVersion } from "../setup/engine.ts";
 import { resourceName } from "../../migration/change.ts";
@@ -10,8 +11,10 @@ import { failureOf, remedyFor } from "./failure.ts";
 import { changeOf } from "./plan.ts";
 import { containerStates, lastWords, listLabelled } from "./docker.ts";
 import { type Step, note, step } from "./progress.ts";
+import { RegionWatch, type RegionTrouble, outOfReach } from "../regions/reach.ts";
 import { run } from "./run.ts";
 import { explainPulumi, valuesAfterUp } from "./stack.ts";
+import { stateValues } from "./state.ts";
 
 /** How often a container may start anew before it is taken to be broken. */
 const RESTARTS = 3;
@@ -49,6 +52,39 @@ async function watchContainers(
   }
 }
 
+/**
+ * Calls back where new containers wait for a region that is out of reach: a router or a witness there gets well when its
+ * region is back, and would be waited for for ten minutes. `values`: the stack's before.
+ */
+async function watchRegions(
+  stack: string,
+  values: StackValues,
+  signal: AbortSignal,
+  onLost: (troubles: readonly RegionTrouble[], waiting: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const regions = new RegionWatch(values);
+  const [home] = values.regions?.all ?? [];
+  while (!signal.aborted) {
+    const troubles = await regions.lasting().catch(() => []);
+    if (troubles.length > 0) {
+      const names = (await listLabelled("container", stack).catch(() => [])).map(({ name }) => name);
+      const states = await containerStates(names).catch(() => []);
+      // What is at home has no region in its name.
+      const isThere = (name: string): boolean =>
+        troubles.some(({ region }) => region === home?.name || name.startsWith(dockerName(stack, region)));
+      const waiting = states.filter(({ name, health }) => health === "starting" && isThere(name));
+      if (waiting.length > 0) {
+        await onLost(
+          troubles,
+          waiting.map(({ name }) => name),
+        );
+        return;
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+  }
+}
+
 interface Broken {
   readonly container: string;
   /** What its log says of the reason. */
@@ -64,6 +100,8 @@ interface OperateOptions {
   readonly target: Target;
   /** Whether containers that start over and over end it. */
   readonly watch?: boolean;
+  /** The stack's values before, where it has several regions: containers that wait for one that is out of reach end it. */
+  readonly regional?: StackValues | undefined;
   readonly onEvent?: (event: EngineEvent) => void;
 }
 
@@ -72,7 +110,7 @@ async function operate(
   title: string,
   stack: Stack,
   operation: (hooks: Hooks) => Promise<unknown>,
-  { watch = false, target, onEvent: listen }: OperateOptions,
+  { watch = false, regional, target, onEvent: listen }: OperateOptions,
 ): Promise<{ changes: number }> {
   return step(title, async (progress) => {
     const abort = new AbortController();
@@ -81,6 +119,7 @@ async function operate(
     let changes = 0;
     let interrupted = false;
     let broken: Broken | undefined;
+    let lost: UserError | undefined;
     const onEvent = (event: EngineEvent): void => {
       listen?.(event);
       const change = changeOf(event);
@@ -110,6 +149,13 @@ async function operate(
         await run("docker", ["rm", "--force", container, ...waiting]);
       });
     }
+    if (regional) {
+      void watchRegions(stack.name, regional, watching.signal, async (troubles, waiting) => {
+        lost ??= outOfReach(troubles, regional, `${waiting.join(", ")} cannot get well`);
+        abort.abort();
+        await run("docker", ["rm", "--force", ...waiting]);
+      });
+    }
     try {
       await operation({ onEvent, signal: abort.signal });
       return { value: { changes }, done: changes === 0 ? "nothing to change" : `${changes} changes` };
@@ -122,6 +168,8 @@ async function operate(
           EXIT.failed,
         );
       }
+      // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- as above
+      if (lost && !interrupted) throw lost;
       throw failure(stack.name, error, { interrupted, broken, diagnostics });
     } finally {
       watching.abort();
@@ -186,7 +234,11 @@ export async function deploy(
   options: BringOptions & Pick<OperateOptions, "onEvent">,
 ): Promise<{ changes: number; values: StackValues }> {
   const { onEvent } = options;
-  const { changes } = await bringUp(stack, options, { target: "docker", watch: true, ...(onEvent && { onEvent }) });
+  const before = (await stateValues(stack)) as StackValues | undefined;
+  const { changes } = await bringUp(stack, options, {
+    ...{ target: "docker", watch: true, regional: before?.regions ? before : undefined },
+    ...(onEvent && { onEvent }),
+  });
   return { changes, values: (await valuesAfterUp(stack)) as StackValues };
 }
 

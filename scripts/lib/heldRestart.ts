@@ -2,7 +2,7 @@
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { type PatroniAnswer, currentPrimary, preparePatroni, settle, superuserSql } from "./cluster.ts";
-import { type ClusterView, clusterViews, poolsOf, regionalViews } from "./clusters.ts";
+import { type ClusterView, clusterViews, poolsOf, regionalViews, routerOf } from "./clusters.ts";
 import { InContainer } from "./inContainer.ts";
 import { PoolPause } from "./pooler.ts";
 import { pendingRestart, restartNode } from "./restart.ts";
@@ -14,7 +14,7 @@ async function restartHeld(
   heldPools: readonly string[] | undefined,
 ): Promise<number> {
   await superuserSql(primary.container, "CHECKPOINT");
-  const router = values.services.find(({ kind }) => kind === "haproxy");
+  const router = routerOf(values);
   const request = preparePatroni(primary.container, "/restart", {}, 120);
   const restarted = new InContainer(primary.container, "exec cgraph-await-restart", [], "postgres");
   const route = router && new InContainer(router.container, 'exec cgraph-hold-route "$1"', [primary.name]);

@@ -12,6 +12,7 @@ import {
   preparePatroni,
   superuserSql,
 } from "./cluster.ts";
+import { routerOf } from "./clusters.ts";
 import { docker } from "./docker.ts";
 import { PoolPause } from "./pooler.ts";
 import { step } from "./progress.ts";
@@ -132,6 +133,6 @@ const refused = ({ status, text }: PatroniAnswer): UserError =>
 
 /** Waits until the router sends writes to this server. */
 export async function awaitRoute(values: StackValues, node: string): Promise<void> {
-  const router = values.services.find(({ kind }) => kind === "haproxy");
+  const router = routerOf(values);
   if (router) await docker(["exec", router.container, "cgraph-await-primary", node]);
 }

@@ -10,6 +10,8 @@ import { configCopy } from "../lib/configCopy.ts";
 import { deploy } from "../lib/deploy.ts";
 import { changeOf, changesOf } from "../lib/plan.ts";
 import { reconcile, startStopped } from "../lib/reconcile.ts";
+import { requireRegionsForMove } from "../regions/reach.ts";
+import type { MoveStep } from "./runner.ts";
 import { clearForAlone } from "../lib/shrink.ts";
 import { stackValues } from "../lib/stack.ts";
 import { checkedConfig } from "../lib/stackConfig.ts";
@@ -53,6 +55,14 @@ export class MoveContext {
   /** The stack's configuration as it would be at a stage. */
   config(stage: number): StackConfig {
     return checkedConfig(this.name, { stage: String(stage) });
+  }
+
+  /** A step's work, which is refused while a region is out of reach: it stops there, and goes on when the region is back. */
+  inReach(work: MoveStep["run"]): MoveStep["run"] {
+    return async (...given) => {
+      if (checkedConfig(this.name).regions.others.length > 0) await requireRegionsForMove(await this.values());
+      return work(...given);
+    };
   }
 
   /** What runs now, as the last Pulumi run has told it. */

@@ -4,7 +4,7 @@ import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { dockerHost } from "../../components/docker/engine.ts";
 import { currentPrimary, isCluster, settle, superuserSql } from "../lib/cluster.ts";
-import { restartPending } from "../lib/heldRestart.ts";
+import { restartAllPending, restartPending } from "../lib/heldRestart.ts";
 import { backupNow, listBackups } from "../lib/pgbackrest.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
 import { switchover } from "../lib/switchover.ts";
@@ -154,7 +154,9 @@ function workOf(
     },
     restart: {
       async run(progress) {
-        const { restarted, heldMs } = await restartPending(await context.values());
+        const values = await context.values();
+        if (values.regions) return { restarted: await restartAllPending(values) };
+        const { restarted, heldMs } = await restartPending(values);
         progress.detail(restarted.length === 0 ? "nobody waits for one" : restarted.join(", "));
         return { restarted, heldMs };
       },
@@ -217,7 +219,7 @@ export function executable(
       .map(({ id, title, noReturn }): MoveStep => {
         const work = works[id.slice(id.indexOf(":") + 1)];
         if (!work) throw new Error(`no work for step ${id}`);
-        return { id, title, ...(noReturn === null ? {} : { noReturn }), ...work };
+        return { id, title, ...(noReturn === null ? {} : { noReturn }), ...work, run: context.inReach(work.run) };
       });
   });
 }

@@ -8,7 +8,7 @@ import { shardServer } from "../../sharding/routerSql.ts";
 import { GLOBAL_PUBLICATION } from "../../sharding/shardSql.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { currentPrimary, settle } from "../lib/cluster.ts";
-import { clusterViews, shardingOf } from "../lib/clusters.ts";
+import { clusterViews, shardingOf, withoutRegion } from "../lib/clusters.ts";
 import { note, step as showStep } from "../lib/progress.ts";
 import { writeStackConfig } from "../lib/stackConfig.ts";
 import type { MoveContext } from "../migrate/context.ts";
@@ -72,7 +72,7 @@ async function removeShards(context: MoveContext, from: number, to: number): Pro
   }
   const { left } = await context.bringTo(4, {
     config: { shards: String(from) },
-    mayGo: (resource) => names.some((name) => resource.startsWith(`${name}-`)),
+    mayGo: (resource) => names.some((name) => withoutRegion(values, resource).startsWith(`${name}-`)),
   });
   await discard(context, left);
   const generation = context.config(4).dataGenerations.at(-1);
@@ -209,6 +209,6 @@ export function reshardSteps(context: MoveContext, journal: Journal, recall: (id
   return journal.steps.map(({ id, title }): MoveStep => {
     const work = works[id];
     if (!work) throw new Error(`no work for step ${id}`);
-    return { id, title, ...(id === "clear" ? { noReturn: CLEARED } : {}), ...work };
+    return { id, title, ...(id === "clear" ? { noReturn: CLEARED } : {}), ...work, run: context.inReach(work.run) };
   });
 }

@@ -15,7 +15,7 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import { planTopology } from "../../stacks/topology.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { settle } from "../lib/cluster.ts";
-import { clusterView } from "../lib/clusters.ts";
+import { clusterView, withoutRegion } from "../lib/clusters.ts";
 import { drainReplicas } from "../lib/drain.ts";
 import { restartPending } from "../lib/heldRestart.ts";
 import { checkMove } from "../migrate/checks.ts";
@@ -192,7 +192,10 @@ export function toShardsWorks(context: MoveContext, recall: (step: string) => Fa
         return { changed };
       },
       async undo() {
-        const { values, left } = await context.bringTo(3, { mayGo: (name) => BESIDE_FIRST.test(name) });
+        const before = await context.values();
+        const { values, left } = await context.bringTo(3, {
+          mayGo: (name) => BESIDE_FIRST.test(withoutRegion(before, name)),
+        });
         await settle(values);
         await restartPending(values);
         await discard(context, left);

@@ -1,42 +1,20 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RegionalDatabase } from "../../regions/RegionalDatabase.ts";
 import { roundTripMs } from "../../stacks/regionDelays.ts";
-import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from "../support/cli.ts";
-import { ask } from "../support/client.ts";
+import { cgraph, cgraphOk, removeStack, uniqueStack } from "../support/cli.ts";
 import { eventually } from "../support/eventually.ts";
 import { FULL } from "../support/longDrills.ts";
+import { FAR, HOME, NEAR, RegionalStack } from "../support/regions.ts";
 
-const [HOME, NEAR, FAR] = ["us-east-1", "eu-west-1", "ap-southeast-1"] as const;
 const stack = uniqueStack();
+const regions = new RegionalStack(stack);
 /** Of a client far away that reads what it has just written; in the long drill 10 010 of them with a token. */
 const PAIRS = FULL ? 11_440 : 400;
 const AT_ONCE = 40;
-let env: Record<string, string>;
-
-interface Listed {
-  readonly primary: { readonly region: string; readonly epoch: number } | null;
-  readonly regions: readonly {
-    readonly name: string;
-    readonly lackingBytes: number | null;
-    readonly state: { readonly writable: boolean; readonly clusters: readonly { readonly streams: boolean }[] } | null;
-  }[];
-  readonly promotions: readonly { readonly epoch: number; readonly lostBytes: number | null }[];
-}
-
-const region = (...args: string[]) => cgraph(["region", ...args, "--stack", stack]);
-const list = async (): Promise<Listed> => JSON.parse((await region("list", "--json")).stdout) as Listed;
+const region = (...args: string[]) => regions.run("region", ...args);
+const urlOf = (name: string, key?: string): string => regions.urlOf(name, key);
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
-const urlOf = (name: string, key = "DATABASE_URL"): string =>
-  env[`${key}_${name.toUpperCase().replaceAll("-", "_")}`] ?? "";
-/** Every region beside the primary's follows it. */
-const following = async (): Promise<boolean> => {
-  const { primary, regions } = await list();
-  return regions.every(({ name, state }) =>
-    name === primary?.region ? state?.writable : state?.clusters.every(({ streams }) => streams),
-  );
-};
 
 /** Milliseconds of a question, one after the other. */
 async function timed(url: string, sql: string, times: number): Promise<number[]> {
@@ -55,71 +33,14 @@ async function timed(url: string, sql: string, times: number): Promise<number[]>
   }
 }
 
-/** A client of a region that writes as long as it may, with the numbers and times of what was acknowledged. */
-class Writer {
-  readonly acknowledged: { readonly n: number; readonly at: number }[] = [];
-  errors = 0;
-  #stopped = false;
-  readonly #running: Promise<void>;
-  readonly name: string;
-
-  constructor(region: string, time: string) {
-    this.name = `${region}, ${time}`;
-    this.#running = this.#run(urlOf(region));
-  }
-
-  async #run(url: string): Promise<void> {
-    let client: pg.Client | undefined;
-    for (let n = 1; !this.#stopped; n++) {
-      try {
-        if (!client) {
-          client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 3000, query_timeout: 3000 });
-          client.on("error", () => undefined);
-          await client.connect();
-        }
-        await client.query("INSERT INTO written (region, n) VALUES ($1, $2)", [this.name, n]);
-        this.acknowledged.push({ n, at: Date.now() });
-        await sleep(20);
-      } catch {
-        this.errors++;
-        void client?.end().catch(() => undefined);
-        client = undefined;
-        await sleep(200);
-      }
-    }
-    await client?.end().catch(() => undefined);
-  }
-
-  async stop(): Promise<this> {
-    this.#stopped = true;
-    await this.#running;
-    return this;
-  }
-}
-
-/** What a region's writer was told is written, and is not. */
-async function missing(writer: Writer): Promise<Writer["acknowledged"]> {
-  const rows = await ask<{ n: number }>(urlOf(NEAR), "SELECT n FROM written WHERE region = $1", [writer.name]);
-  const there = new Set(rows.map(({ n }) => n));
-  return writer.acknowledged.filter(({ n }) => !there.has(n));
-}
-
 describe("a stack in three regions", () => {
   beforeAll(async () => {
-    const config = { regions: JSON.stringify([HOME, NEAR, FAR]), monitoring: "false", maxConnections: "100" };
-    await setConfig(stack, config);
-    await cgraphOk("up", "--stack", stack, "--stage", "2", "--port", String(await freePort()), "--no-install");
-    await eventually("every region to follow", following, 120_000);
-    env = JSON.parse(await cgraphOk("env", "--stack", stack, "--json")) as Record<string, string>;
-    await ask(
-      env["DATABASE_OWNER_URL"],
-      "CREATE TABLE written (region text, n int, at timestamptz DEFAULT clock_timestamp(), PRIMARY KEY (region, n))",
-    );
+    await regions.up(2, [HOME, NEAR, FAR]);
   }, 1_200_000);
   afterAll(() => removeStack(stack));
 
   it("has its primary at home, is well, and would not change", async () => {
-    const { primary, promotions } = await list();
+    const { primary, promotions } = await regions.list();
     expect([primary, promotions]).toEqual([expect.objectContaining({ region: HOME, epoch: 1 }), []]);
     const { code, stdout } = await cgraph(["status", "--stack", stack, "--json"]);
     expect(code, stdout).toBe(0);
@@ -150,7 +71,7 @@ describe("a stack in three regions", () => {
     "shows a far client what it has just written, always; without a token it would not",
     { timeout: 900_000 },
     async () => {
-      const database = RegionalDatabase.fromEnvironment(FAR, env, { waitMs: 400, maxConnections: AT_ONCE });
+      const database = RegionalDatabase.fromEnvironment(FAR, regions.env, { waitMs: 400, maxConnections: AT_ONCE });
       const [pairs, unseen] = [
         { with: 0, without: 0 },
         { with: 0, without: 0 },
@@ -193,10 +114,31 @@ describe("a stack in three regions", () => {
   });
 
   it(
+    "stops a move while a region is cut off, and says which; it can be taken back when that is back",
+    { timeout: 300_000 },
+    async () => {
+      const migrate = (...args: string[]) => regions.run("migrate", ...args, "--yes");
+      const paused = await migrate("--stage", "3", "--pause-after", "3:check");
+      expect(paused.code, paused.stderr).toBe(0);
+      await cgraphOk("region", "cut", FAR, "--stack", stack);
+      await eventually("it to be noticed", async () => (await region("list")).stdout.includes("cut off"));
+      const { code, stderr } = await migrate("--resume");
+      expect([code, /cgraph-db: (.*)/.exec(stderr)?.[1]]).toEqual([
+        3,
+        `${FAR} is cut off from the others: a move needs every region`,
+      ]);
+      await cgraphOk("region", "heal", FAR, "--stack", stack);
+      await eventually("every region to follow", () => regions.isFollowing(), 120_000);
+      const back = await migrate("--rollback");
+      expect(back.code, back.stderr).toBe(0);
+    },
+  );
+
+  it(
     "goes on elsewhere when the primary's region is cut off, and never takes writes in two",
     { timeout: 300_000 },
     async () => {
-      const [home, near] = [new Writer(HOME, "lost"), new Writer(NEAR, "lost")];
+      const [home, near] = [regions.writer(HOME, "lost"), regions.writer(NEAR, "lost")];
       await eventually("writes", () => Promise.resolve(home.acknowledged.length > 50 && near.acknowledged.length > 10));
       await cgraphOk("region", "cut", HOME, "--stack", stack);
       const cutAt = Date.now();
@@ -211,7 +153,7 @@ describe("a stack in three regions", () => {
         Promise.resolve((near.acknowledged.at(-1)?.at ?? 0) > cutAt + 3000),
       );
       await cgraphOk("region", "heal", HOME, "--stack", stack);
-      await eventually("the old region to follow", following, 120_000);
+      await eventually("the old region to follow", () => regions.isFollowing(), 120_000);
       const last = near.acknowledged.length;
       await eventually("more writes", () => Promise.resolve(near.acknowledged.length > last + 20));
       await Promise.all([home.stop(), near.stop()]);
@@ -223,8 +165,8 @@ describe("a stack in three regions", () => {
       );
       expect(nearAfter).toBeGreaterThan(homeBefore);
       // What home had acknowledged while nobody else heard of it is what is lost, and said.
-      const [lost, lostNear] = [await missing(home), await missing(near)];
-      const { promotions } = await list();
+      const [lost, lostNear] = [await regions.missing(home, NEAR), await regions.missing(near, NEAR)];
+      const { promotions } = await regions.list();
       console.log(
         `lost: ${lost.length} writes of home's clients, ${promotions[0]?.lostBytes} bytes of WAL; ${lostNear.length} of the others`,
       );
@@ -236,7 +178,7 @@ describe("a stack in three regions", () => {
   );
 
   it("hands the primary back while clients of the pools wait, and loses nothing", { timeout: 300_000 }, async () => {
-    const [home, near] = [new Writer(HOME, "handed over"), new Writer(NEAR, "handed over")];
+    const [home, near] = [regions.writer(HOME, "handed over"), regions.writer(NEAR, "handed over")];
     await eventually("writes", () => Promise.resolve(home.acknowledged.length > 10 && near.acknowledged.length > 50));
     const { code, stdout, stderr } = await region("promote", HOME, "--force", "--yes", "--json");
     expect(code, stderr).toBe(0);
@@ -250,8 +192,8 @@ describe("a stack in three regions", () => {
       `handed over in ${done.seconds.toFixed(1)} s, ${home.errors + near.errors} errors, ${done.lostBytes} bytes`,
     );
     expect(done.planned).toBe(true);
-    expect(await Promise.all([home, near].map(missing))).toEqual([[], []]);
-    await eventually("every region to follow", following, 120_000);
+    expect(await Promise.all([home, near].map((writer) => regions.missing(writer, NEAR)))).toEqual([[], []]);
+    await eventually("every region to follow", () => regions.isFollowing(), 120_000);
     const preview = JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as { verdict: string };
     expect(preview.verdict).toBe("none");
   });

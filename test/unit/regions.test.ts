@@ -3,6 +3,7 @@ import { haproxyConf } from "../../components/docker/haproxyFiles.ts";
 import { passages, placesOf, routedRegions, witnessPorts } from "../../components/docker/regionRoutes.ts";
 import { formatToken, later, lsnNumber, parseToken } from "../../regions/token.ts";
 import { planPromotion } from "../../scripts/regions/promote.ts";
+import { troubleRemedy, troubleText, troublesOf } from "../../scripts/regions/reach.ts";
 import { type RegionState, agreed, lacking, lostBytes } from "../../scripts/regions/states.ts";
 import { readConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
@@ -182,5 +183,42 @@ describe("a promotion", () => {
     expect(lostBytes({ epoch: 2, promoted: at("eu-west-1", 400), fenced: at("us-east-1", 460) })).toBe(60);
     expect(lostBytes({ epoch: 2, promoted: at("eu-west-1", 400), fenced: at("us-east-1", 400) })).toBe(0);
     expect(lostBytes({ epoch: 2, promoted: at("eu-west-1", 400), fenced: null })).toBeNull();
+  });
+});
+
+describe("regions that cannot do what a command needs", () => {
+  const at = (name: string, more: object = {}): RegionState => ({
+    name,
+    state: {
+      ...{ region: name, primary: { region: "us-east-1", epoch: 1, before: null, at: "" }, heardSeconds: 1 },
+      ...{ writable: name === "us-east-1", givenUp: null, clusters: [], ...more },
+    },
+  });
+  const [home, near, far] = REGIONS.map((name) => at(name));
+  const said = (...states: (RegionState | undefined)[]) => {
+    const troubles = troublesOf(
+      states.filter((one) => one !== undefined),
+      "us-east-1",
+    );
+    return [troubleText(troubles), troubleRemedy(troubles, REGIONS)];
+  };
+
+  it("are none where all hear each other and the primary's takes writes", () => {
+    expect(said(home, near, far)[0]).toBeUndefined();
+  });
+  it("are told by name, with what brings them back", () => {
+    expect(said(home, at("eu-west-1", { heardSeconds: 30 }), { name: "ap-southeast-1", state: null })).toEqual([
+      "eu-west-1 is cut off from the others; ap-southeast-1 does not answer",
+      "bring eu-west-1 and ap-southeast-1 back (./cgraph-db region list; one that was cut on purpose: region heal)",
+    ]);
+  });
+  it("are told to be replaced where the primary's is lost and another one is well", () => {
+    expect(said(at("us-east-1", { heardSeconds: 30, writable: false }), near, far)).toEqual([
+      "us-east-1, which has the primary, is cut off from the others",
+      "bring us-east-1 back (./cgraph-db region list; one that was cut on purpose: region heal), or move the primary: ./cgraph-db region promote eu-west-1",
+    ]);
+    expect(said(at("us-east-1", { writable: false }), near, far)[0]).toBe(
+      "us-east-1, which has the primary, takes no writes",
+    );
   });
 });
