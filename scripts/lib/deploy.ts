@@ -4,6 +4,7 @@ import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import type { Target } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { dockerName } from "../../components/docker/names.ts";
+import { WITNESS } from "../../components/docker/regionRoutes.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { engineVersion } from "../setup/engine.ts";
 import { resourceName } from "../../migration/change.ts";
@@ -69,8 +70,9 @@ async function watchRegions(
     if (troubles.length > 0) {
       const names = (await listLabelled("container", stack).catch(() => [])).map(({ name }) => name);
       const states = await containerStates(names).catch(() => []);
-      // What is at home has no region in its name.
+      // What is at home has no region in its name. A new witness anywhere is let in by all the others.
       const isThere = (name: string): boolean =>
+        name.endsWith(WITNESS) ||
         troubles.some(({ region }) => region === home?.name || name.startsWith(dockerName(stack, region)));
       const waiting = states.filter(({ name, health }) => health === "starting" && isThere(name));
       if (waiting.length > 0) {
