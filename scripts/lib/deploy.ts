@@ -15,6 +15,7 @@ import { type Step, note, step } from "./progress.ts";
 import { RegionWatch, type RegionTrouble, outOfReach } from "../regions/reach.ts";
 import { run } from "./run.ts";
 import { explainPulumi, valuesAfterUp } from "./stack.ts";
+import { readStackConfig } from "./stackConfig.ts";
 import { stateValues } from "./state.ts";
 
 /** How often a container may start anew before it is taken to be broken. */
@@ -236,7 +237,8 @@ export async function deploy(
   options: BringOptions & Pick<OperateOptions, "onEvent">,
 ): Promise<{ changes: number; values: StackValues }> {
   const { onEvent } = options;
-  const before = (await stateValues(stack)) as StackValues | undefined;
+  const isRegional = readStackConfig(stack.name)["regions"] !== undefined;
+  const before = isRegional ? ((await stateValues(stack)) as StackValues | undefined) : undefined;
   const { changes } = await bringUp(stack, options, {
     ...{ target: "docker", watch: true, regional: before?.regions ? before : undefined },
     ...(onEvent && { onEvent }),
