@@ -12,6 +12,7 @@ import { step } from "../lib/progress.ts";
 import { reconcile } from "../lib/reconcile.ts";
 import { restartAllPending } from "../lib/heldRestart.ts";
 import { pendingRestart, rollingRestart } from "../lib/restart.ts";
+import { discardVolumes, releaseRegions } from "../regions/leaving.ts";
 import { anyStackValues, openStack } from "../lib/stack.ts";
 import { checkTopology, checkedConfig } from "../lib/stackConfig.ts";
 import { stateValues } from "../lib/state.ts";
@@ -106,7 +107,9 @@ export async function applyConfig(flags: ApplyFlags): Promise<ExitCode> {
     const before = (await stateValues(stack)) as StackValues | undefined;
     await checkCitus(stack, before, config);
     await checkSharding(stack, before, config);
+    const left = await releaseRegions(stack, config);
     const { changes, values } = await deploy(stack, { refresh });
+    await discardVolumes(stack, left);
     const waiting = await awaitReload(values);
     const names = [...new Set(Object.values(waiting).flat())];
     let restarted: string[] = [];

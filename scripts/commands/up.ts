@@ -26,6 +26,7 @@ import { checkStackName } from "../lib/stackFiles.ts";
 import { stateValues } from "../lib/state.ts";
 import { checkSharding } from "../shards/guard.ts";
 import { checkCitus } from "../citus/guard.ts";
+import { discardVolumes, releaseRegions } from "../regions/leaving.ts";
 import { checkTarget } from "../lib/target.ts";
 import { OFFICIAL_BASE } from "../setup/baseImage.ts";
 import { requireCitusToBeHad } from "../setup/citusImage.ts";
@@ -125,10 +126,12 @@ export async function up(flags: UpFlags): Promise<ExitCode> {
     else if (grafanaImage !== undefined) wanted["grafanaImage"] = grafanaImage;
     const whole = { stage: String(config.stage), ...wanted };
     const { losses, toAlone } = await checkShrinking(stack, config, whole, flags.allowReplace ?? []);
+    const left = await releaseRegions(stack, config, whole);
     writeStackConfig(flags.stack, { stage: String(config.stage), ...wanted });
     if (toAlone) await clearForAlone(flags.stack);
     else if (config.stage > 1) await startStopped(stack);
     const { changes, values } = await deploy(stack, { refresh: refresh || lock.interrupted });
+    await discardVolumes(stack, left);
     await settle(values);
     for (const { before } of losses.filter(({ type }) => type === "docker:index/volume:Volume")) {
       const volume = String(before["name"]);
