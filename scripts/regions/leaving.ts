@@ -46,7 +46,9 @@ export async function releaseRegions(
       primary === undefined
         ? `nobody knows where the primary is, and ${gone.join(", ")} would go`
         : `the primary is in ${primary}, which would go`,
-      primary === undefined ? "see ./cgraph-db region list" : `move it first: ./cgraph-db region promote ${home} --force`,
+      primary === undefined
+        ? "see ./cgraph-db region list"
+        : `move it first: ./cgraph-db region promote ${home} --force`,
       EXIT.refused,
     );
   }
