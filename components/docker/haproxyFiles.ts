@@ -228,8 +228,12 @@ ${clusterBackends(one)}
 ${local}
 backend elsewhere${suffix}
   option httpchk GET /primary
+  # A gateway that was replaced says no word to those who came through it: a standby would wait for hours.
+  srvtcpka-idle 10s
+  srvtcpka-intvl 3s
+  srvtcpka-cnt 3
   # All behind one gateway: by default no two servers may have the same address.
-  default-server ${CHECKS} on-marked-down shutdown-sessions ${RESOLVED} resolve-opts allow-dup-ip
+  default-server ${CHECKS} on-marked-down shutdown-sessions tcp-ut 10s ${RESOLVED} resolve-opts allow-dup-ip
 ${far.join("")}`;
 }
 
