@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { COORDINATOR_ROUTES, ROUTER, SHARD_PORTS } from "../components/docker/haproxyFiles.ts";
 import { dockerName } from "../components/docker/names.ts";
 import { poolerNames } from "../components/docker/pgbouncerContainers.ts";
+import { coordinatorPools } from "../components/docker/shardRoutes.ts";
 import { PgBouncerPool } from "../components/PgBouncerPool.ts";
 import { Router } from "../components/Router.ts";
 import { citusCluster } from "./citus.ts";
@@ -34,7 +35,7 @@ export function stage5(stack: string, config: StackConfig, topology: Topology, b
   const { postgresVersion, ports } = config;
   const { cluster, site } = citusCluster(stack, config, topology, base);
   const { coordinator, clusters } = cluster.made;
-  const poolers = new PgBouncerPool("pool", { site, credentials, pool });
+  const poolers = new PgBouncerPool("pool", { site, credentials, pool, front: coordinatorPools() });
   const router = new Router(
     "router",
     {

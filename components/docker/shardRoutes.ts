@@ -1,6 +1,6 @@
 /** Names and routes of a sharded stack's clusters, as components and commands need them. Pure. */
 import { DATABASE, GLOBAL_DATABASE, READ_DATABASE, ROUTER_DATABASE, shardDatabase } from "../roles.ts";
-import { ROUTER, ROUTES, clusterRoutes } from "./haproxyFiles.ts";
+import { COORDINATOR_ROUTES, ROUTER, ROUTES, clusterRoutes } from "./haproxyFiles.ts";
 import type { MorePool, Upstream } from "./pgbouncerFiles.ts";
 import type { ShardingPlan } from "../../stacks/topology.ts";
 
@@ -101,4 +101,15 @@ export function shardedPools(plan: ShardingPlan, leadsToRouter: boolean): Sharde
   const more = shardPools(clusters, true);
   if (!leadsToRouter) return { more };
   return { more, front: routerPools(clusters, plan.routerPoolSize, true), authDatabase: GLOBAL_DATABASE };
+}
+
+/**
+ * Where the application's two names lead, to write and to read, in a stack with a Citus cluster: by ports that are the coordinator's while it stands beside
+ * the servers before, and afterwards, so that the way is the same when these go.
+ */
+export function coordinatorPools(): [MorePool, MorePool] {
+  const pool = (name: string, port: number): MorePool => ({
+    ...{ name, upstream: { hosts: [ROUTER], port }, database: DATABASE },
+  });
+  return [pool(DATABASE, COORDINATOR_ROUTES.write), pool(READ_DATABASE, COORDINATOR_ROUTES.read)];
 }
