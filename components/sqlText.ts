@@ -18,3 +18,10 @@ const RESERVED = new Set(
   true union unique user using values varchar variadic verbose when where window with xmlattributes xmlconcat xmlelement
   xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable`.split(/\s+/),
 );
+
+/**
+ * A sum of the hashes of rows' text: it does not depend on their order, and those of several databases can be added up. `columns`:
+ * quoted; `as`: what becomes of the text first.
+ */
+export const checksumSql = (columns: readonly string[], as: (text: string) => string = (text) => text): string =>
+  `sum(hashtextextended(${as(`ROW(${columns.join(", ")})::text`)} COLLATE "C", 0)::numeric)`;

@@ -2,7 +2,7 @@
  * SQL by which buckets go from shard to shard over PostgreSQL's own logical replication: publications with row filters,
  * subscriptions, checksums. Pure text.
  */
-import { literal } from "../components/sqlText.ts";
+import { checksumSql as sumOf, literal } from "../components/sqlText.ts";
 import { type Pair, coverOf } from "./pairs.ts";
 import { bucketSql } from "./placement.ts";
 import { SCHEMA, classFilterSql } from "./shardSql.ts";
@@ -141,5 +141,5 @@ export const checksumSql = (
   bucketCount: number,
 ): string =>
   `SELECT ${bucketSql(shardKey, bucketCount)}::int AS bucket, count(*)::text AS rows,
-     sum(hashtextextended(ROW(${columns.join(", ")})::text, 0)::numeric)::text AS sum
+     ${sumOf(columns)}::text AS sum
    FROM public.${name} WHERE ${bucketsFilterSql(shardKey, buckets, bucketCount)} GROUP BY 1 ORDER BY 1`;

@@ -1,4 +1,5 @@
 /** Whether two databases hold the same. */
+import { checksumSql } from "../../components/sqlText.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { bytes } from "../lib/print.ts";
 import type { Progress } from "../migrate/runner.ts";
@@ -28,10 +29,12 @@ const LIST_SQL = `SELECT json_build_object('encoding', getdatabaseencoding(), 't
 const REWRITTEN_SQL = `SELECT ${QUALIFIED} FROM ${TABLES} AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)`;
 
 /** Rows and a checksum of all their text, whatever their order. A hash is of bytes: text of another encoding is made UTF8 first. */
-function checksumSql({ name, columns }: Table, encoding: string): string {
-  const row = `ROW(${columns.map((column) => `t.${column}`).join(", ")})::text`;
-  const text = encoding === "UTF8" ? row : `md5(convert_to(${row}, 'UTF8'))`;
-  return `SELECT count(*) || ' rows, checksum ' || coalesce(sum(hashtextextended(${text} COLLATE "C", 0)::numeric), 0) FROM ${name} t`;
+function rowsSql({ name, columns }: Table, encoding: string): string {
+  const sum = checksumSql(
+    columns.map((column) => `t.${column}`),
+    (row) => (encoding === "UTF8" ? row : `md5(convert_to(${row}, 'UTF8'))`),
+  );
+  return `SELECT count(*) || ' rows, checksum ' || coalesce(${sum}, 0) FROM ${name} t`;
 }
 
 /** Small tables are read together: a call takes longer than they do. Large ones come first, alone. */
@@ -87,7 +90,7 @@ export async function compareRows(
         : (await tools.onTarget(at(moment.target, REWRITTEN_SQL))).split("\n").filter(Boolean),
     );
   const read = async (batch: readonly Table[]): Promise<void> => {
-    const sql = batch.map((table) => checksumSql(table, encoding)).join(";\n");
+    const sql = batch.map((table) => rowsSql(table, encoding)).join(";\n");
     const answers = await Promise.all([
       tools.onSource(at(moment.source, sql)),
       tools.onTarget(at(moment.target, sql)),
