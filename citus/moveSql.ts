@@ -3,7 +3,7 @@
  * into tables that are one server's, not into Citus' (it would pass Citus by, and say nothing): so it ends in a staging database
  * on one of the nodes, whose triggers write every change into Citus' tables, in the same order. Pure text.
  */
-import { identifier, literal } from "../components/sqlText.ts";
+import { checksumSql, identifier, literal } from "../components/sqlText.ts";
 import { DATABASE } from "../components/roles.ts";
 import { ANCHOR } from "./tables.ts";
 
@@ -56,9 +56,10 @@ export const stagingTablesSql = (tables: readonly KeyedTable[]): string =>
     )
     .join("\n");
 
+/** What comes back from the Citus cluster is not sent there again (`origin = none`). */
 export const subscribeSql = (source: string, conninfo: string): string =>
   `CREATE SUBSCRIPTION ${streamOf(source)} CONNECTION ${literal(conninfo)} PUBLICATION ${PUBLICATION}
-   WITH (slot_name = '${streamOf(source)}', copy_data = true)`;
+   WITH (slot_name = '${streamOf(source)}', copy_data = true, origin = none)`;
 
 /** `tables`, and how many are copied, rows copied by those at work, errors so far: separated by |. */
 export const copyStateSql = (source: string): string =>
@@ -124,7 +125,7 @@ ${tables.map((table) => triggerSql(table, keyOf(table.name))).join("\n")}`;
 
 /** Rows of a table and a checksum of them that can be added up over several databases: separated by |. */
 export const sumSql = ({ name, columns }: SourceTable): string =>
-  `SELECT count(*), coalesce(sum(hashtextextended(ROW(${columns.map((column) => `t.${identifier(column.name)}`).join(", ")})::text, 0)::numeric), 0) FROM public.${name} t`;
+  `SELECT count(*), coalesce(${checksumSql(columns.map((column) => `t.${identifier(column.name)}`))}, 0) FROM public.${name} t`;
 
 /** Tables in an order in which every row finds the rows that it refers to: users, what is nobody's, then the rest. */
 export const fillOrder = <T extends SourceTable>(tables: readonly T[], isReference: (name: string) => boolean): T[] => {

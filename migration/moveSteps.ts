@@ -23,6 +23,7 @@ export type StepId =
   | "clear"
   | "fill"
   | "recheck"
+  | "follow"
   | "leave"
   | "discard"
   | "finish";

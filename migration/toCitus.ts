@@ -9,11 +9,11 @@ import {
   finish,
   measured,
   quiet,
+  restartStep,
 } from "./moveSteps.ts";
 
-/** What `switch` means; asked before it begins. */
-export const SWITCHED =
-  "clients write to the Citus cluster from then on, and nothing of that comes back to the databases before";
+/** What `leave` means; asked before it begins. */
+export const LEFT = "what clients write from then on is in the Citus cluster alone, and the servers before go";
 
 /** A Citus cluster takes rows by COPY at this rate, with its indexes; measured on two cores that do all of it. */
 const FILL_BYTES_PER_SECOND = 12 * 1024 * 1024;
@@ -43,6 +43,7 @@ export function toCitus(facts: MoveFacts): (readonly [StepId, Plain])[] {
       ),
     ],
     ["replicas", quiet("replicas", "every node of it in step", MEASURED.startServerSeconds, NONE)],
+    ...restartStep(5, facts),
     ["tables", quiet("tables", "its tables, distributed as the guide says, empty", 10, "they go with the cluster")],
     [
       "copy",
@@ -77,10 +78,14 @@ export function toCitus(facts: MoveFacts): (readonly [StepId, Plain])[] {
     [
       "switch",
       {
-        ...quiet("switch", "the application's pools lead to the coordinator", 5, "none"),
+        ...quiet(
+          "switch",
+          "the application's pools lead to the coordinator; the databases before can only be read, by clients without a pool until `leave`",
+          5,
+          "the pools lead back, with what was written since",
+        ),
         clients: "writes pause",
         pause: measured(1.5, "the pools are held while what was written last arrives; direct clients reconnect"),
-        noReturn: SWITCHED,
       },
     ],
     [
@@ -94,6 +99,15 @@ export function toCitus(facts: MoveFacts): (readonly [StepId, Plain])[] {
       },
     ],
     [
+      "follow",
+      quiet(
+        "follow",
+        "what is staged goes; the databases before follow the Citus cluster, so that they can be gone back to",
+        5,
+        "it ends",
+      ),
+    ],
+    [
       "leave",
       {
         ...quiet(
@@ -104,6 +118,7 @@ export function toCitus(facts: MoveFacts): (readonly [StepId, Plain])[] {
         ),
         clients: "reconnect",
         pause: measured(1, "clients without a pool reconnect"),
+        noReturn: LEFT,
       },
     ],
     finish(5),

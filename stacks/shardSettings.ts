@@ -1,4 +1,4 @@
-/** Settings that servers of a sharded stack have beside those of their size. Pure. */
+/** Settings that servers have beside those of their size because rows stream between databases. Pure. */
 
 /** Server connections of each pool to the router database: each holds one to every shard that it has asked. */
 export const ROUTER_POOL_SIZE = 10;
@@ -28,5 +28,21 @@ export function shardSettings(shards: number, cpus: number): Record<string, stri
     max_replication_slots: senders,
     max_logical_replication_workers: String(workers),
     max_worker_processes: String(Math.max(1, Math.ceil(cpus)) + 8 + workers),
+  };
+}
+
+/** PostgreSQL's defaults of what a server below stage 4 receives. */
+const RECEIVED_AT_EASE = 4;
+
+/**
+ * What servers of one database receive while a move to a Citus cluster can be taken back: a stream from each of its nodes. Nothing
+ * where PostgreSQL's defaults carry that: each of these needs a restart.
+ */
+export function followingSettings(nodes: number, cpus: number): Record<string, string> {
+  if (nodes <= RECEIVED_AT_EASE) return {};
+  return {
+    max_replication_slots: String(10 + nodes),
+    max_logical_replication_workers: String(nodes),
+    max_worker_processes: String(Math.max(1, Math.ceil(cpus)) + 8 + nodes),
   };
 }

@@ -10,7 +10,7 @@ import type { Settings } from "../tuning/setting.ts";
 import type { StackConfig, Target } from "./config.ts";
 import { GUIDE, type ServerSize, type StageNumber } from "./guide.ts";
 import { type RegionPlan, planRegions } from "./regionPlan.ts";
-import { ROUTER_POOL_SIZE, globalSettings, shardSettings } from "./shardSettings.ts";
+import { ROUTER_POOL_SIZE, followingSettings, globalSettings, shardSettings } from "./shardSettings.ts";
 
 /** The machine that local containers run on. */
 export interface DockerHost {
@@ -223,9 +223,14 @@ export function planTopology(config: StackConfig, host: DockerHost): Topology {
       ...(config.stage === 5 ? { citus: { workers, replicas, nodeConnection: NODE_CONNECTION } } : {}),
       overrides,
     });
-  const settings = tuned(
-    config.stage === 4 ? { ...shardSettings(shards, size.cpus), ...config.settings } : config.settings,
-  );
+  const streaming =
+    config.stage === 4
+      ? shardSettings(shards, size.cpus)
+      : // Beside a Citus cluster that it moves to.
+        config.stage === 3 && config.fromStage === 3
+        ? followingSettings(1 + workers, size.cpus)
+        : {};
+  const settings = tuned({ ...streaming, ...config.settings });
   const pool = poolPlan(config, Number(settings["max_connections"]?.value), notes);
   const cacheMemory = config.cacheMemoryMiB ?? Math.max(64, Math.floor(size.memoryMiB / 8));
   const servers = (prefix: string, its: Settings): PostgresNode[] =>

@@ -19,6 +19,8 @@ export interface MorePool {
   readonly authDatabase?: string;
   /** Server connections at most; default: as the others. */
   readonly size?: number;
+  /** SQL without quotes that each server connection begins with. */
+  readonly connectQuery?: string;
 }
 
 export interface PgbouncerArgs {
@@ -49,10 +51,11 @@ auth_dbname = ${at}
 auth_query = SELECT username, password FROM cgraph_pool.user_lookup($1)
 `;
 
-const morePool = ({ name, upstream, database, authDatabase, size }: MorePool): string =>
+const morePool = ({ name, upstream, database, authDatabase, size, connectQuery }: MorePool): string =>
   `${name} = host=${upstream.hosts.join(",")} port=${upstream.port} dbname=${database}` +
   (authDatabase === undefined ? "" : ` auth_dbname=${authDatabase}`) +
-  `${size === undefined ? "" : ` pool_size=${size} max_db_connections=${size}`}\n`;
+  (size === undefined ? "" : ` pool_size=${size} max_db_connections=${size}`) +
+  `${connectQuery === undefined ? "" : ` connect_query='${connectQuery}'`}\n`;
 
 /**
  * pgbouncer.ini: transaction pooling, a database that writes and one that reads. `max_db_connections` caps what all

@@ -1,6 +1,6 @@
 import { CLEARED } from "../../migration/reshard.ts";
 import { planMove } from "../../migration/moves.ts";
-import { SWITCHED } from "../../migration/toCitus.ts";
+import { LEFT } from "../../migration/toCitus.ts";
 import type { PlannedStep } from "../../migration/moveSteps.ts";
 import { STAGES } from "../../stacks/guide.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
@@ -92,15 +92,10 @@ async function begin(context: MoveContext, flags: MigrateFlags): Promise<Begun |
 const NO_RETURN: Readonly<Record<string, string>> = {
   discard: "the data of the servers that are gone is deleted",
   clear: CLEARED,
-  switch: SWITCHED,
+  leave: LEFT,
 };
 
-const noReturnOf = (id: string): string | null => {
-  const name = id.slice(id.indexOf(":") + 1);
-  // On the way to shards it can be taken back.
-  if (name === "switch" && !id.startsWith("5:")) return null;
-  return NO_RETURN[name] ?? null;
-};
+const noReturnOf = (id: string): string | null => NO_RETURN[id.slice(id.indexOf(":") + 1)] ?? null;
 
 /** Steps of a move that has begun: those that its journal names. */
 function begunBefore(journal: Journal): Begun {

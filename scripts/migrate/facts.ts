@@ -64,7 +64,12 @@ export async function factsOf(stack: string, values: StackValues, to: number): P
       citus: { workers: distributed.citus.workers, replicas: distributed.nodes.length - 1 },
     }),
     restarts: Object.fromEntries(
-      stages.slice(1).map((stage, index) => [stage, restartsBetween(at(stages[index] ?? stage), at(stage), host)]),
+      stages.slice(1).map((stage, index) => {
+        const before = at(stages[index] ?? stage);
+        // A Citus cluster's servers are new: those before it are what may need one.
+        const after = stage === 5 ? checkedConfig(stack, { stage: String(before.stage), fromStage: "3" }) : at(stage);
+        return [stage, restartsBetween(before, after, host)];
+      }),
     ),
   };
 }

@@ -13,6 +13,8 @@ export interface MoveStep {
   readonly run: (progress: Progress, before: Facts) => Promise<Facts>;
   /** Takes it back; absent: there is nothing to take back. */
   readonly undo?: (progress: Progress, facts: Facts) => Promise<void>;
+  /** Throws a UserError (refused) where it cannot be taken back as things are; asked before anything is. */
+  readonly mayUndo?: (facts: Facts) => Promise<void>;
 }
 
 export interface Progress {
@@ -74,6 +76,16 @@ export async function runForward(journal: Journal, steps: readonly MoveStep[], o
   return true;
 }
 
+/** A move that was being taken back, and is to be gone on with after all. */
+const turnedForward = (journal: Journal): Journal => ({
+  ...journal,
+  direction: "forward",
+  steps: journal.steps.map((step) => ({
+    ...step,
+    state: step.state === "undone" ? "pending" : step.state === "undoing" ? "running" : step.state,
+  })),
+});
+
 /** Takes back what was done, the last first. Throws a UserError (refused) behind the point of no return. */
 export async function runBack(journal: Journal, steps: readonly MoveStep[]): Promise<void> {
   const final = steps.find((one) => one.noReturn !== undefined && stateOf(journal, one.id).state !== "pending");
@@ -83,6 +95,15 @@ export async function runBack(journal: Journal, steps: readonly MoveStep[]): Pro
       `go on with it: ./cgraph-db ${journal.kind} --resume`,
       EXIT.refused,
     );
+  }
+  try {
+    for (const one of steps) {
+      const { state, facts } = stateOf(journal, one.id);
+      if (state !== "pending" && state !== "undone") await one.mayUndo?.(facts);
+    }
+  } catch (error) {
+    if (journal.direction === "back") saveJournal(turnedForward(journal));
+    throw error;
   }
   let current: Journal = { ...journal, direction: "back" };
   saveJournal(current);

@@ -26,7 +26,7 @@ const FIRST = "pg0";
 /** The URNs of what makes up the first server. */
 const FIRST_SERVER = "**cgraph:db:PrimaryDb$**";
 
-type Work = Pick<MoveStep, "run" | "undo">;
+type Work = Pick<MoveStep, "run" | "undo" | "mayUndo">;
 
 const replicasAt = async (context: MoveContext, stage: number): Promise<number> =>
   planTopology(context.config(stage), await dockerHost()).nodes.length - 1;

@@ -1,16 +1,21 @@
 /** The databases that rows come from, and the Citus cluster that they go to, as a stack has them while it moves. */
 import { COORDINATOR, workerCluster } from "../../components/docker/citusNames.ts";
 import { FIRST_CLUSTER, GLOBAL_CLUSTER } from "../../components/docker/shardRoutes.ts";
-import { DATABASE } from "../../components/roles.ts";
+import { DATABASE, type RoleName } from "../../components/roles.ts";
 import { citusTables } from "../../citus/tables.ts";
 import { stagingOf } from "../../citus/moveSql.ts";
 import { TABLES, globalTables, shardedTables } from "../../sharding/tables.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { clusterViews, shardingOf } from "../lib/clusters.ts";
+import { loginOf } from "../lib/login.ts";
 import { patiently } from "../reshard/places.ts";
 import { superuserScript } from "../shards/owner.ts";
-import { conninfoOf } from "../shards/reach.ts";
+import { conninfoText, serverAt } from "../shards/places.ts";
+import { AUTHORITY, conninfoOf } from "../shards/reach.ts";
+
+/** As whom streams log in, both ways. */
+export const STREAM_ROLE = "cgraph_changes" satisfies RoleName;
 
 /** SQL of the superuser in a database; tried again while a cluster is without a primary. Gives what psql prints. */
 export type Ask = (sql: string, database?: string) => Promise<string>;
@@ -18,6 +23,8 @@ export type Ask = (sql: string, database?: string) => Promise<string>;
 export interface Source {
   /** `shard0`, `shard1`, …, `global`; `shard0` too where there is one database. */
   readonly name: string;
+  /** As if it were a stack of its own. */
+  readonly values: StackValues;
   readonly ask: Ask;
   /** How the cluster's subscriptions reach it; secret. */
   readonly conninfo: string;
@@ -34,6 +41,8 @@ export interface Node {
   readonly name: string;
   readonly values: StackValues;
   readonly ask: Ask;
+  /** A conninfo by which the databases before reach the server that takes its writes; secret. */
+  readonly conninfo: string;
 }
 
 export interface CitusPlaces {
@@ -65,7 +74,13 @@ export function arrivingNodes(values: StackValues): Node[] {
       ...{ ...values, nodes, backupContainer, sharding: null, arriving: null },
       endpoints: { ...values.endpoints, write, read },
     };
-    return { name, values: view, ask: asker(view) };
+    const hosts = nodes.map((node) => node.name);
+    const server = {
+      ...serverAt({ host: hosts.join(","), port: 5432 }, AUTHORITY),
+      port: hosts.map(() => 5432).join(","),
+    };
+    const conninfo = `${conninfoText(server, loginOf(values, STREAM_ROLE))} target_session_attrs=primary`;
+    return { name, values: view, ask: asker(view), conninfo };
   });
 }
 
@@ -91,6 +106,7 @@ export function citusPlaces(values: StackValues): CitusPlaces {
     const ask = asker(view);
     return {
       name: cluster,
+      values: view,
       ask,
       conninfo: conninfoOf(values, cluster),
       tables: tablesOf(cluster),

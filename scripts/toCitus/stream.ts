@@ -4,7 +4,6 @@ import {
   type KeyedTable,
   type SourceTable,
   appliersSql,
-  arrivedSql,
   copyStateSql,
   dropSlotSql,
   lagSql,
@@ -48,6 +47,10 @@ export async function tablesOf(source: Source): Promise<KeyedTable[]> {
 
 const hasStaging = async ({ name, node }: Source): Promise<boolean> =>
   (await node.ask(`SELECT count(*) FROM pg_database WHERE datname = '${stagingOf(name)}'`)) === "1";
+
+/** Whether all of them have what is staged. */
+export const areStaged = async ({ sources }: CitusPlaces): Promise<boolean> =>
+  (await Promise.all(sources.map(hasStaging))).every(Boolean);
 
 const hasSubscription = async ({ name, node }: Source): Promise<boolean> =>
   (await node.ask(`SELECT count(*) FROM pg_subscription WHERE subname = '${streamOf(name)}'`)) === "1";
@@ -102,26 +105,31 @@ export async function goOn({ sources }: CitusPlaces): Promise<void> {
   await Promise.all(sources.map(({ name, staging }) => staging(`ALTER SUBSCRIPTION ${streamOf(name)} ENABLE`)));
 }
 
-/** A table of staging into Citus' of the same name, on the same node: whole or not at all. */
-async function copyOn({ name: source, node }: Source, { name, columns }: SourceTable, again: boolean): Promise<void> {
-  const { container } = await currentPrimary(node.values);
+/** A table of staging into Citus' of the same name, on the same node: whole or not at all. Gives how many rows it has. */
+async function copyOn(
+  { container, source }: { readonly container: string; readonly source: string },
+  { name, columns }: SourceTable,
+  again: boolean,
+): Promise<number> {
   const list = columns.map((column) => `"${column.name}"`).join(", ");
   const copy = `COPY public.${name} (${list})`;
   // A try that was broken off may have come to its end: rows that are there already are left as they are.
   const into = again
     ? `CREATE TEMP TABLE again (LIKE public.${name}); COPY again (${list}) FROM STDIN; INSERT INTO public.${name} (${list}) SELECT ${list} FROM again ON CONFLICT DO NOTHING`
     : `${copy} FROM STDIN`;
-  const psql = "psql -XAtq -v ON_ERROR_STOP=1 --single-transaction";
+  const psql = "psql -XAt -v ON_ERROR_STOP=1 --single-transaction";
   const script = `set -o pipefail; ${psql} -d ${stagingOf(source)} -c '${copy} TO STDOUT' | ${psql} -d ${DATABASE} ${into
     .split("; ")
     .map((statement) => `-c '${statement}'`)
     .join(" ")}`;
-  await docker(["exec", "--user", "postgres", container, "bash", "-c", script]);
+  const said = await docker(["exec", "--user", "postgres", container, "bash", "-c", script]);
+  return Number(/^COPY (\d+)$/m.exec(said)?.[1] ?? 0);
 }
 
+/** What has been copied on, over all tries. */
 export interface Filled {
   /** `SOURCE/TABLE` of those that are in Citus. */
-  readonly tables: readonly string[];
+  readonly done: readonly string[];
   readonly rows: number;
   readonly seconds: number;
 }
@@ -129,30 +137,35 @@ export interface Filled {
 /** Copies what is staged into Citus while it is held, and has what changes from then on go the same way. */
 export async function fillCitus(
   places: CitusPlaces,
-  before: { readonly begun: readonly string[]; readonly done: readonly string[] },
+  before: Filled & { readonly begun: readonly string[] },
   progress: Progress,
 ): Promise<Filled> {
   const begun = new Set(before.begun);
   const done = new Set(before.done);
-  let rows = 0;
+  let { rows } = before;
   const startedAt = Date.now();
+  const filled = (): Filled => ({
+    done: [...done],
+    rows,
+    seconds: before.seconds + (Date.now() - startedAt) / 1000,
+  });
   await hold(places);
   for (const source of places.sources) {
     const tables = await tablesOf(source);
+    const { container } = await currentPrimary(source.node.values);
     for (const table of tables) {
       const id = `${source.name}/${table.name}`;
-      if (!done.has(id)) {
-        const again = begun.has(id);
-        progress.remember({ begun: [...begun.add(id)] });
-        progress.detail(`${table.name} of ${source.name}`);
-        await copyOn(source, table, again);
-        progress.remember({ done: [...done.add(id)] });
-      }
-      rows += Number((await source.staging(`SELECT count(*) FROM public.${table.name}`)) || 0);
+      if (done.has(id)) continue;
+      const again = begun.has(id);
+      progress.remember({ begun: [...begun.add(id)] });
+      progress.detail(`${table.name} of ${source.name}`);
+      rows += await copyOn({ container, source: source.name }, table, again);
+      done.add(id);
+      progress.remember({ ...filled() });
     }
     await source.staging(`SET client_min_messages = warning; ${triggersSql(tables, keyOf)}`);
   }
-  return { tables: [...done], rows, seconds: (Date.now() - startedAt) / 1000 };
+  return filled();
 }
 
 interface Sum {
@@ -172,6 +185,9 @@ const total = (sums: readonly Sum[]): Sum =>
 
 const said = ({ rows, checksum }: Sum): string => `${rows} rows, checksum ${checksum}`;
 
+/** Tables that are compared at a time: to ask takes longer than most of them do. */
+const AT_ONCE = 3;
+
 /** Compares tables of several databases with what should be the same; gives how many rows that were. Throws where they differ. */
 async function compare(
   names: readonly string[],
@@ -182,14 +198,18 @@ async function compare(
 ): Promise<number> {
   let rows = 0;
   const wrong: string[] = [];
-  for (const name of names) {
-    progress.detail(name);
-    const [a, b] = [total(await one(name)), total(await other(name))];
-    if (a.rows !== b.rows || a.checksum !== b.checksum) {
-      wrong.push(`${name}: ${said(a)} in ${words.one}, ${said(b)} in ${words.other}`);
+  const queue = [...names];
+  const work = async (): Promise<void> => {
+    for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+      progress.detail(name);
+      const [a, b] = (await Promise.all([one(name), other(name)])).map(total) as [Sum, Sum];
+      if (a.rows !== b.rows || a.checksum !== b.checksum) {
+        wrong.push(`${name}: ${said(a)} in ${words.one}, ${said(b)} in ${words.other}`);
+      }
+      rows += Number(a.rows);
     }
-    rows += Number(a.rows);
-  }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
   if (wrong.length === 0) return rows;
   throw new UserError(
     `the rows are not the same: ${wrong.join("; ")}`,
@@ -239,33 +259,21 @@ export async function compareSources(places: CitusPlaces, progress: Detail): Pro
   );
 }
 
-/** Waits until all that sources have written up to these positions is in Citus; gives whether it is, in this time. */
-export async function arrived(
-  { sources }: CitusPlaces,
-  positions: ReadonlyMap<string, string>,
-  withinMs: number,
-): Promise<boolean> {
-  const until = Date.now() + withinMs;
-  const waits = sources.map(async ({ name, ask }) => {
-    while (Date.now() < until) {
-      if ((await ask(arrivedSql(name, positions.get(name) ?? ""), "postgres")) === "t") return true;
-      await sleep(20);
-    }
-    return false;
-  });
-  return (await Promise.all(waits)).every(Boolean);
-}
-
-/** What is behind by less than this arrives while clients wait for a moment. */
-const NEAR_BYTES = 64 * 1024;
+/**
+ * What is behind by less than this arrives while clients wait for a moment: each of its transactions is one over several nodes. Where
+ * more is written than that at any time, four times as much.
+ */
+const NEAR_BYTES = 16 * 1024;
+const NEAR_MS = 30_000;
 const CATCH_UP_MS = 30 * 60_000;
 
 /** Waits until the Citus cluster has nearly all that sources write. Throws where they write faster than it takes it. */
 export async function catchUp({ sources }: CitusPlaces, progress: Detail): Promise<void> {
-  for (const until = Date.now() + CATCH_UP_MS; ; await sleep(200)) {
+  const began = Date.now();
+  for (const until = began + CATCH_UP_MS; ; await sleep(200)) {
     const lags = await Promise.all(sources.map(async ({ name, ask }) => Number(await ask(lagSql(name), "postgres"))));
     const behind = Math.max(0, ...lags);
-    if (behind < NEAR_BYTES) return;
+    if (behind < (Date.now() - began < NEAR_MS ? NEAR_BYTES : 4 * NEAR_BYTES)) return;
     progress.detail(`${bytes(behind)} of WAL to go`);
     if (Date.now() < until) continue;
     throw new UserError(

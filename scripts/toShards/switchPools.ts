@@ -62,11 +62,14 @@ export async function leadPools(
   return leadPoolsBy(values, inis, [DATABASE, READ_DATABASE, GLOBAL_DATABASE], work);
 }
 
-/** The same by the poolers' whole configuration: where they are to lead, and where they led before. */
+/**
+ * The same by the poolers' whole configuration: where they are to lead, and where they led before. `databases`: whose clients are
+ * held; undefined: all.
+ */
 export async function leadPoolsBy(
   values: StackValues,
   inis: { readonly to: string; readonly back: string },
-  databases: readonly string[],
+  databases: readonly string[] | undefined,
   work: () => Promise<boolean>,
 ): Promise<number> {
   for (let tries = 0; tries < TRIES; tries++) {
