@@ -1,5 +1,6 @@
 /** Clients that write through a ShardRouter, with every acknowledged write remembered outside of the databases. */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientBase } from "pg";
 import { Pauses } from "../../bench/pauses.ts";
 import type { ShardRouter } from "../../sharding/ShardRouter.ts";
@@ -30,6 +31,7 @@ interface Message {
 export class ShardedChat {
   readonly #router: ShardRouter;
   readonly #clients: number;
+  readonly #everyMs: number;
   readonly #users: readonly string[];
   readonly #conversation = randomUUID();
   /** What each message's content is by the last acknowledged write. */
@@ -43,9 +45,14 @@ export class ShardedChat {
   #stopped = false;
   #running: Promise<unknown> = Promise.resolve();
 
-  constructor(router: ShardRouter, { clients, users }: { clients: number; users: number }) {
+  /** `everyMs`: how long each client waits after each turn; default: not at all. */
+  constructor(
+    router: ShardRouter,
+    { clients, users, everyMs = 0 }: { clients: number; users: number; everyMs?: number },
+  ) {
     this.#router = router;
     this.#clients = clients;
+    this.#everyMs = everyMs;
     this.#users = Array.from({ length: users }, () => uuidv7());
   }
 
@@ -100,6 +107,7 @@ export class ShardedChat {
         this.#errors.add(error instanceof Error ? error.message : String(error));
       }
       this.#longestMs = Math.max(this.#longestMs, performance.now() - began);
+      if (this.#everyMs > 0) await sleep(this.#everyMs);
     }
   }
 
