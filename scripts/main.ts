@@ -328,7 +328,7 @@ command("test [files...]", "Set up, then format, lint, types and all tests", { s
 
 command(
   "bench <what>",
-  "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, reshard, capacity, routing, monitoring",
+  "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, reshard, fill, capacity, routing, monitoring",
   {
     stack: false,
   },

@@ -111,6 +111,15 @@ const STACK_BENCHES: Readonly<Record<string, StackBench>> = {
         onProgress: note,
       }),
   },
+  fill: {
+    runs: 3,
+    measure: async (runs, quick) =>
+      (await import("../../bench/fill.ts")).benchFill({
+        runs,
+        messages: quick ? 20_000 : 300_000,
+        onProgress: note,
+      }),
+  },
   capacity: {
     runs: 3,
     measure: async (runs, quick) =>
