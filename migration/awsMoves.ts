@@ -60,7 +60,8 @@ export function rebootParameters(from: AwsPlan, to: AwsPlan): string[] {
   });
 }
 
-const regionsOf = (plan: AwsPlan | null): string[] => (plan?.regions ?? []).map(({ name }) => name);
+const regionsOf = (plan: AwsPlan | null): string[] =>
+  (plan?.citus?.regions ?? plan?.regions ?? []).map(({ name }) => name);
 
 /** What the two plans say of the move. */
 function comparison({ from, to }: AwsMove) {
@@ -293,13 +294,31 @@ function partitionsStep(move: AwsMove): PlannedStep[] {
 function citusSteps(move: AwsMove): PlannedStep[] {
   const { from, to } = move;
   const { bytes, basis } = sizeOf(move);
+  const elsewhere = regionsOf(to).filter((name) => !from?.citus || !regionsOf(from).includes(name));
+  const here = from !== null && from.stage === to.stage;
+  const copies =
+    elsewhere.length === 0
+      ? []
+      : [`in ${elsewhere.join(" and ")} a network, connected, etcd, and a standby of every node, which copies home's`];
+  const makes = here
+    ? [...copies, "what has changed"]
+    : to.citus
+      ? [
+          `etcd, a coordinator and ${to.citus.workers} workers on EC2, each with its standbys, one after the other`,
+          "balancer, pool, cache, a bucket of backups",
+          ...copies,
+        ]
+      : ["servers on RDS"];
+  const beside =
+    from === null || here ? "" : " --stack NAME, a stack of its own beside this one, which up refuses to turn into it";
   const up = planned(to.stage, "up", {
     title: "up",
-    does: `./cgraph-db up --stage ${to.stage} --target aws${from === null ? "" : " --stack NAME, a stack of its own beside this one, which up refuses to turn into it"}: ${to.citus ? `etcd, a coordinator and ${to.citus.workers} workers on EC2, each with its standbys, one after the other; balancer, pool, cache, a bucket of backups` : "servers on RDS"}`,
+    does: `./cgraph-db up --stage ${to.stage} --target aws${beside}: ${makes.join("; ")}`,
+    ...(here && { movesBytes: bytes * elsewhere.length }),
     duration: {
-      seconds: 60 * MINUTE,
+      seconds: (60 + elsewhere.length * 40) * MINUTE,
       basis:
-        "an estimate: ten minutes for each server that waits for another, three of etcd, two of the coordinator, two of each worker side by side",
+        "an estimate: ten minutes for each server that waits for another, three of etcd, two of the coordinator, two of each worker side by side; in each further region three of etcd, and all nodes side by side",
     },
     wayBack: "./cgraph-db down --delete-data of the new stack",
   });

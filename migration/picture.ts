@@ -66,11 +66,15 @@ export function dockerPicture(topology: Topology, config: StackConfig): Picture 
 
 export function awsPicture(plan: AwsPlan, config: StackConfig): Picture {
   const { nodes, pool, cache, citus } = plan;
-  const onEc2 = (citus?.clusters ?? []).flatMap((cluster) =>
-    cluster.nodes.map(({ name, class: { name: kind, cpus, memoryMiB }, volume }, index): PictureServer => ({
-      ...{ name, role: index === 0 ? "primary" : "replica", kind, cpus, memoryMiB },
-      ...{ diskGiB: volume.sizeGiB, standby: false },
-    })),
+  // Beside home all follow.
+  const places = citus ? [citus, ...citus.regions] : [];
+  const onEc2 = places.flatMap(({ clusters }, place) =>
+    clusters.flatMap((cluster) =>
+      cluster.nodes.map(({ name, class: { name: kind, cpus, memoryMiB }, volume }, index): PictureServer => ({
+        ...{ name, role: place === 0 && index === 0 ? "primary" : "replica", kind, cpus, memoryMiB },
+        ...{ diskGiB: volume.sizeGiB, standby: false },
+      })),
+    ),
   );
   const onRds = allNodes(plan).map(({ name, role, class: { name: kind, cpus, memoryMiB }, storageGiB, multiAz }) => ({
     ...{ name, role, kind, cpus, memoryMiB, diskGiB: storageGiB, standby: multiAz },

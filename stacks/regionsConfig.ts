@@ -4,7 +4,10 @@ import { type ConfigSource, json, optional, wrong } from "./configValues.ts";
 import type { StageNumber } from "./guide.ts";
 
 export interface RegionsConfig {
-  /** Every region; the first is home, where the stack began. */
+  /**
+   * Every region; the first is home, where the stack began. Default one; at stage 5 on AWS the guide's three, unless
+   * `cgraph:region` names home.
+   */
   readonly all: readonly string[];
   /** All but home. */
   readonly others: readonly string[];
@@ -18,6 +21,8 @@ export const REGION_KEYS = ["regions", "regionReplicas", "primaryRegion"] as con
 
 /** The guide's home; a stack on AWS has its own. */
 const DEFAULT_HOME = "us-east-1";
+/** The guide's picture of stage 5: US-East is primary, EU-West and Asia-Pacific have read replicas. */
+const GUIDE_REGIONS: readonly string[] = [DEFAULT_HOME, "eu-west-1", "ap-southeast-1"];
 /** Each region has ports of its own, and a member that votes on where the primary is. */
 const MOST = 7;
 const NAMES = {
@@ -38,7 +43,9 @@ export function readRegions(
 ): RegionsConfig {
   const { pattern, example } = NAMES[target];
   // What `cgraph:region` may be is for others to check.
-  const all = json(source, "regions") ?? [awsRegion ?? DEFAULT_HOME];
+  const byDefault =
+    stage === 5 && target === "aws" && awsRegion === undefined ? GUIDE_REGIONS : [awsRegion ?? DEFAULT_HOME];
+  const all = json(source, "regions") ?? byDefault;
   const isName = (one: unknown): one is string => typeof one === "string" && (one === awsRegion || pattern.test(one));
   if (!Array.isArray(all) || all.length === 0 || all.length > MOST || !all.every(isName)) {
     throw wrong("regions", source("regions") ?? "", `a list of 1 to ${MOST} regions such as ${example}`);

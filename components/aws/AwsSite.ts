@@ -29,6 +29,8 @@ export interface AwsSiteArgs {
 export class AwsSite extends pulumi.ComponentResource {
   readonly stack: string;
   readonly region: string;
+  /** What its resources' names in Pulumi begin with. */
+  readonly prefix: string;
   readonly network: Network;
   readonly keyArn: pulumi.Output<string>;
   /** Options of what holds data or opens it. */
@@ -41,6 +43,7 @@ export class AwsSite extends pulumi.ComponentResource {
     this.stack = args.stack;
     this.region = args.region;
     const { prefix = "", holdsCopies = false } = args;
+    this.prefix = prefix;
     this.kept = { protect: args.keepData, retainOnDelete: args.keepData && !holdsCopies };
     this.provider = new Provider(
       `${prefix}aws`,

@@ -14,8 +14,9 @@ const DELETED_DAYS = 30;
  */
 export function backupBucket(site: AwsSite, parent: pulumi.Resource): s3.Bucket {
   const child = { parent };
+  const name = `${site.prefix}backups`;
   const bucket = new s3.Bucket(
-    "backups",
+    name,
     {
       bucketPrefix: `${awsName(site.stack, "backups").slice(0, LONGEST_PREFIX - 1)}-`,
       forceDestroy: site.kept.protect !== true,
@@ -23,12 +24,12 @@ export function backupBucket(site: AwsSite, parent: pulumi.Resource): s3.Bucket 
     { ...child, ...site.kept },
   );
   const versions = new s3.BucketVersioning(
-    "backups",
+    name,
     { bucket: bucket.id, versioningConfiguration: { status: "Enabled" } },
     child,
   );
   new s3.BucketServerSideEncryptionConfiguration(
-    "backups",
+    name,
     {
       bucket: bucket.id,
       rules: [
@@ -41,7 +42,7 @@ export function backupBucket(site: AwsSite, parent: pulumi.Resource): s3.Bucket 
     child,
   );
   const closed = new s3.BucketPublicAccessBlock(
-    "backups",
+    name,
     {
       bucket: bucket.id,
       ...{ blockPublicAcls: true, blockPublicPolicy: true, ignorePublicAcls: true, restrictPublicBuckets: true },
@@ -49,7 +50,7 @@ export function backupBucket(site: AwsSite, parent: pulumi.Resource): s3.Bucket 
     child,
   );
   new s3.BucketLifecycleConfiguration(
-    "backups",
+    name,
     {
       bucket: bucket.id,
       rules: [
@@ -63,7 +64,7 @@ export function backupBucket(site: AwsSite, parent: pulumi.Resource): s3.Bucket 
     { ...child, dependsOn: [versions] },
   );
   new s3.BucketPolicy(
-    "backups",
+    name,
     {
       bucket: bucket.id,
       policy: bucket.arn.apply((arn) =>

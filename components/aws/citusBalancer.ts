@@ -1,7 +1,8 @@
 import * as lb from "@pulumi/aws/lb/index.js";
 import * as route53 from "@pulumi/aws/route53/index.js";
 import type * as pulumi from "@pulumi/pulumi";
-import type { Ec2Node } from "../../stacks/aws/citusPlan.ts";
+import type { CitusNodes, Ec2Node } from "../../stacks/aws/citusPlan.ts";
+import { linkPort } from "../../stacks/aws/readNames.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import { POSTGRES_PORT, awsName } from "./names.ts";
 
@@ -13,8 +14,12 @@ export const DATABASE_LABEL = "database";
 
 export interface CitusBalancerArgs {
   readonly site: AwsSite;
-  /** The coordinator's. */
-  readonly nodes: readonly Ec2Node[];
+  /** The coordinator's first. */
+  readonly clusters: readonly CitusNodes[];
+  /** Whether other regions follow over it: then it leads to the primary of every cluster. */
+  readonly linked: boolean;
+  /** Whether the region is beside home: there the coordinator that leads the others, while it follows, serves reads. */
+  readonly beside: boolean;
   readonly securityGroupId: pulumi.Output<string>;
   /** MiB of WAL that a standby may lack and still serve reads. */
   readonly maxReadLagMiB: number;
@@ -25,6 +30,9 @@ export interface CitusBalancerArgs {
 export interface CitusBalancer {
   /** `database.production.cgraph.internal`. */
   readonly address: pulumi.Output<string>;
+  readonly arn: pulumi.Output<string>;
+  /** AWS's own name of it. */
+  readonly alias: { readonly name: pulumi.Output<string>; readonly zoneId: pulumi.Output<string> };
   /** CloudWatch's names of the balancer, and of the targets of each way. */
   readonly figures: {
     readonly balancer: pulumi.Output<string>;
@@ -38,11 +46,13 @@ export interface CitusBalancer {
  * so after a failover clients find the new primary at the same address. It verifies no certificates; clients do.
  */
 export function citusBalancer(args: CitusBalancerArgs, parent: pulumi.Resource): CitusBalancer {
-  const { site, nodes, domain } = args;
-  const { network, stack } = site;
+  const { site, clusters, domain, beside, linked } = args;
+  const { network, stack, prefix } = site;
   const child = { parent };
+  const [coordinator] = clusters;
+  if (!coordinator) throw new Error("a balancer without a coordinator");
   const balancer = new lb.LoadBalancer(
-    "database",
+    `${prefix}database`,
     {
       name: awsName(stack, "db").slice(0, 32),
       internal: true,
@@ -53,7 +63,8 @@ export function citusBalancer(args: CitusBalancerArgs, parent: pulumi.Resource):
     },
     child,
   );
-  const way = (name: "write" | "read", port: number, path: string): lb.TargetGroup => {
+  const way = (label: string, nodes: readonly Ec2Node[], port: number, path: string): lb.TargetGroup => {
+    const name = `${prefix}${label}`;
     const targets = new lb.TargetGroup(
       name,
       {
@@ -78,17 +89,22 @@ export function citusBalancer(args: CitusBalancerArgs, parent: pulumi.Resource):
     );
     for (const node of nodes) {
       new lb.TargetGroupAttachment(
-        `${name}-${node.name}`,
+        `${label}-${node.name}`,
         { targetGroupArn: targets.arn, targetId: node.address, port: POSTGRES_PORT },
         child,
       );
     }
     return targets;
   };
-  const write = way("write", POSTGRES_PORT, "/primary");
-  const read = way("read", READ_PORT, `/replica?lag=${args.maxReadLagMiB}MB`);
+  const write = way("write", coordinator.nodes, POSTGRES_PORT, "/primary");
+  // Patroni knows no lag behind another region; who is far behind an alarm takes out of the names.
+  const readers = beside ? "/read-only" : `/replica?lag=${args.maxReadLagMiB}MB`;
+  const read = way("read", coordinator.nodes, READ_PORT, readers);
+  if (linked) {
+    for (const { group, nodes } of clusters) way(`link-${group}`, nodes, linkPort(group), "/primary");
+  }
   const record = new route53.Record(
-    DATABASE_LABEL,
+    `${prefix}${DATABASE_LABEL}`,
     {
       ...{ zoneId: args.zoneId, name: `${DATABASE_LABEL}.${domain}`, type: "A" },
       aliases: [{ name: balancer.dnsName, zoneId: balancer.zoneId, evaluateTargetHealth: false }],
@@ -96,7 +112,8 @@ export function citusBalancer(args: CitusBalancerArgs, parent: pulumi.Resource):
     child,
   );
   return {
-    address: record.name,
+    ...{ address: record.name, arn: balancer.arn },
+    alias: { name: balancer.dnsName, zoneId: balancer.zoneId },
     figures: { balancer: balancer.arnSuffix, write: write.arnSuffix, read: read.arnSuffix },
   };
 }

@@ -15,7 +15,7 @@ const SCRIPTS = {
   ],
   etcd: ["services/bin/cgraph-etcd"],
   citus: [
-    ...["ec2/bin/cgraph-primary", "ec2/bin/cgraph-backup-figures"],
+    ...["ec2/bin/cgraph-primary", "ec2/bin/cgraph-backup-figures", "ec2/bin/cgraph-region"],
     ...["cgraph-lib", "cgraph-bootstrap", "cgraph-callback", "cgraph-backups", "cgraph-backup-now"].map(
       (name) => `postgres/bin/${name}`,
     ),
@@ -56,6 +56,8 @@ interface CommonInput {
   readonly authorityKey: string;
   /** Members of etcd by their names, the first one first. */
   readonly etcdMembers: readonly string[];
+  /** Whether its region is beside home: it follows until it is promoted, and makes no authority. */
+  readonly beside: boolean;
 }
 
 export interface EtcdInput extends CommonInput {
@@ -65,7 +67,7 @@ export interface EtcdInput extends CommonInput {
 export interface CitusNodeInput extends CommonInput {
   readonly kind: "citus";
   readonly cluster: string;
-  /** Further names by which clients reach it. */
+  /** Further names by which clients, other nodes and other regions reach it. */
   readonly clientNames: readonly string[];
   /** ARN of the secret with the node's files that hold secrets. */
   readonly secret: string;
@@ -93,9 +95,13 @@ function environment(input: NodeInput): Record<string, string> {
     CGRAPH_DOMAIN: domain,
     CGRAPH_CLUSTER: citus?.cluster ?? "etcd",
     CGRAPH_PACKAGES: [...DEBIAN_PACKAGES.both, ...DEBIAN_PACKAGES[input.kind]].join(" "),
-    CGRAPH_UNITS: citus
-      ? "patroni.service cgraph-backups.service cgraph-refresh.timer cgraph-figures.timer"
-      : "etcd.service cgraph-figures.timer",
+    CGRAPH_BESIDE: input.beside ? "yes" : "",
+    CGRAPH_UNITS: [
+      ...(citus ? ["patroni.service", "cgraph-backups.service", "cgraph-refresh.timer"] : ["etcd.service"]),
+      // Home gives way to a region that has been promoted; a region gives way when it is told to.
+      ...(citus && !input.beside ? ["cgraph-yield.timer"] : []),
+      "cgraph-figures.timer",
+    ].join(" "),
     CGRAPH_VOLUME: input.volumeId,
     CGRAPH_MOUNT: citus ? "/var/lib/postgresql" : "/var/lib/etcd",
     CGRAPH_TLS_NAMES: [name, own, ...(citus?.clientNames ?? []), "localhost"].join(","),
@@ -174,6 +180,7 @@ RestartSec=5
 ConditionPathExists=/etc/cgraph/patroni.yml
 [Service]
 EnvironmentFile=/etc/cgraph/node.env
+ExecStartPre=-/usr/local/bin/cgraph-region yield
 ExecStart=
 ExecStart=/usr/bin/patroni /etc/cgraph/patroni.yml
 TimeoutStopSec=300
@@ -194,6 +201,8 @@ RestartSec=30
 [Install]
 WantedBy=multi-user.target
 `,
+    "cgraph-yield.service": once("Gives way to a region that was promoted", "/usr/local/bin/cgraph-region yield"),
+    "cgraph-yield.timer": timer("Gives way to a region that was promoted", "60"),
     "cgraph-refresh.service": once("Files of this node's secret", "/usr/local/bin/cgraph-node refresh"),
     "cgraph-refresh.timer": timer("Files of this node's secret", "300"),
   },

@@ -22,7 +22,7 @@ export interface CitusWatchArgs {
 type Names = Readonly<Record<string, pulumi.Input<string>>>;
 
 /** The names that AWS gives to what is watched. */
-function namesOf({ etcd, clusters, balancer }: CitusOnEc2): (place: Watch["place"]) => Names {
+export function watchedNames({ etcd, clusters, balancer }: CitusOnEc2): (place: Watch["place"]) => Names {
   const instances = new Map(
     [...etcd, ...clusters.flatMap(({ servers }) => servers)].map(({ node, instanceId }) => [node.name, instanceId]),
   );
@@ -75,7 +75,7 @@ export function citusWatch(args: CitusWatchArgs, parent: pulumi.Resource): { top
   const { stack, region } = site;
   const child = { parent };
   const topic = alarmTopic("", site, args.email, child);
-  const names = namesOf(citus);
+  const names = watchedNames(citus);
   for (const watch of watchesOf(stack, plan, (server) => server)) {
     for (const severity of SEVERITIES) {
       metricAlarm({ stack, watch, severity, topicArn: topic.arn, dimensions: names(watch.place) }, child);

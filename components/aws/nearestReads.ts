@@ -32,7 +32,12 @@ export interface NearestReads {
 }
 
 /** Whether a replica may be read, by what its alarm's figure says. Route 53 cannot reach private addresses itself. */
-const healthOf = ({ name, alarm }: Reader, region: string, stack: string, opts: pulumi.CustomResourceOptions) =>
+export const healthOf = (
+  { name, alarm }: Pick<Reader, "name" | "alarm">,
+  region: string,
+  stack: string,
+  opts: pulumi.CustomResourceOptions,
+) =>
   new route53.HealthCheck(
     name,
     {

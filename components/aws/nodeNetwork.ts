@@ -1,6 +1,6 @@
 import * as ec2 from "@pulumi/aws/ec2/index.js";
 import type * as pulumi from "@pulumi/pulumi";
-import type { CitusAwsPlan } from "../../stacks/aws/citusPlan.ts";
+import type { CitusPlace } from "../../stacks/aws/citusPlan.ts";
 import type { AwsSite } from "./AwsSite.ts";
 import { awsName } from "./names.ts";
 
@@ -12,6 +12,8 @@ export interface NodeNetwork {
   readonly subnetIds: readonly pulumi.Output<string>[];
   /** The way to package archives: instances that are made before it would wait for it. */
   readonly ready: readonly pulumi.Resource[];
+  /** The routes of all of them. */
+  readonly routeTableId: pulumi.Output<string>;
 }
 
 /**
@@ -20,45 +22,45 @@ export interface NodeNetwork {
  */
 export function nodeNetwork(
   site: AwsSite,
-  { zones: cidrs, wayOut }: CitusAwsPlan["network"],
+  { zones: cidrs, wayOut }: CitusPlace["network"],
   parent: pulumi.Resource,
 ): NodeNetwork {
   const child = { parent };
-  const { network, stack, region } = site;
+  const { network, stack, region, prefix } = site;
   const { vpcId, zones = [] } = network;
   const named = (...parts: string[]) => ({ tags: { Name: awsName(stack, ...parts) } });
-  const gateway = new ec2.InternetGateway("way-out", { vpcId, ...named("way-out") }, child);
+  const gateway = new ec2.InternetGateway(`${prefix}way-out`, { vpcId, ...named("way-out") }, child);
   const outside = new ec2.Subnet(
-    "way-out",
+    `${prefix}way-out`,
     {
       ...{ vpcId, cidrBlock: wayOut, mapPublicIpOnLaunch: false, ...named("way-out") },
       ...(zones[0] !== undefined && { availabilityZone: zones[0] }),
     },
     child,
   );
-  const outsideRoutes = new ec2.RouteTable("way-out", { vpcId, ...named("way-out") }, child);
+  const outsideRoutes = new ec2.RouteTable(`${prefix}way-out`, { vpcId, ...named("way-out") }, child);
   const toInternet = new ec2.Route(
-    "way-out",
+    `${prefix}way-out`,
     { routeTableId: outsideRoutes.id, destinationCidrBlock: EVERYWHERE, gatewayId: gateway.id },
     child,
   );
-  new ec2.RouteTableAssociation("way-out", { subnetId: outside.id, routeTableId: outsideRoutes.id }, child);
-  const address = new ec2.Eip("way-out", { domain: "vpc", ...named("way-out") }, child);
+  new ec2.RouteTableAssociation(`${prefix}way-out`, { subnetId: outside.id, routeTableId: outsideRoutes.id }, child);
+  const address = new ec2.Eip(`${prefix}way-out`, { domain: "vpc", ...named("way-out") }, child);
   // One: nodes that run need it for nothing but figures; a new one waits until its zone is back.
   const nat = new ec2.NatGateway(
-    "way-out",
+    `${prefix}way-out`,
     { allocationId: address.id, subnetId: outside.id, ...named("way-out") },
     { ...child, dependsOn: [toInternet] },
   );
-  const routes = new ec2.RouteTable("nodes", { vpcId, ...named("nodes") }, child);
+  const routes = new ec2.RouteTable(`${prefix}nodes`, { vpcId, ...named("nodes") }, child);
   const route = new ec2.Route(
-    "nodes",
+    `${prefix}nodes`,
     { routeTableId: routes.id, destinationCidrBlock: EVERYWHERE, natGatewayId: nat.id },
     child,
   );
   // Backups go by a way of their own, without cost.
   const storage = new ec2.VpcEndpoint(
-    "nodes-s3",
+    `${prefix}nodes-s3`,
     {
       ...{ vpcId, serviceName: `com.amazonaws.${region}.s3`, vpcEndpointType: "Gateway", ...named("nodes-s3") },
       routeTableIds: [routes.id],
@@ -69,7 +71,7 @@ export function nodeNetwork(
   const subnetIds = cidrs.map((cidrBlock, index) => {
     const availabilityZone = zones[index];
     const subnet = new ec2.Subnet(
-      `nodes-${index}`,
+      `${prefix}nodes-${index}`,
       {
         ...{ vpcId, cidrBlock, mapPublicIpOnLaunch: false, ...named("nodes", String(index)) },
         ...(availabilityZone !== undefined && { availabilityZone }),
@@ -77,9 +79,9 @@ export function nodeNetwork(
       child,
     );
     associations.push(
-      new ec2.RouteTableAssociation(`nodes-${index}`, { subnetId: subnet.id, routeTableId: routes.id }, child),
+      new ec2.RouteTableAssociation(`${prefix}nodes-${index}`, { subnetId: subnet.id, routeTableId: routes.id }, child),
     );
     return subnet.id;
   });
-  return { subnetIds, ready: [route, storage, ...associations] };
+  return { subnetIds, ready: [route, storage, ...associations], routeTableId: routes.id };
 }

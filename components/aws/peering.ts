@@ -6,13 +6,22 @@ import { POSTGRES_PORT, awsName } from "./names.ts";
 import type { HomeRegion, OpenService, RegionSite } from "./regionSite.ts";
 
 /** A site whose VPC is the stack's own, with its addresses. */
-interface Peer {
+export interface Peer {
   readonly site: AwsSite;
   readonly cidr: string;
+  /** Routes beside the network's own that lead to the others too; default none. By part of their names: `nodes`. */
+  readonly more?: Readonly<Record<string, pulumi.Output<string>>>;
 }
 
-/** Lets another region's VPC in, by its addresses: no security group can name one of another region. */
-function openTo(service: OpenService, from: Peer, opts: pulumi.CustomResourceOptions): void {
+/**
+ * Lets another region's VPC in, by its addresses, or some of them: no security group can name one of another region.
+ * `service`: up to its `lastPort`, where it has several.
+ */
+export function openTo(
+  service: OpenService & { readonly lastPort?: number },
+  from: Peer,
+  opts: pulumi.CustomResourceOptions,
+): void {
   const { region } = from.site;
   new vpc.SecurityGroupIngressRule(
     `${service.name}-from-${region}`,
@@ -20,7 +29,7 @@ function openTo(service: OpenService, from: Peer, opts: pulumi.CustomResourceOpt
       securityGroupId: service.securityGroupId,
       ipProtocol: "tcp",
       fromPort: service.port,
-      toPort: service.port,
+      toPort: service.lastPort ?? service.port,
       cidrIpv4: from.cidr,
       description: `The stack's VPC in ${region}`,
     },
@@ -55,12 +64,26 @@ function peer(here: Peer, there: Peer, parent: pulumi.Resource): void {
   ] as const) {
     const { routeTableId } = from.site.network;
     if (routeTableId === undefined) throw new Error(`the network in ${from.site.region} has no routes of ours`);
-    new ec2.Route(
-      `${from.site.region}-to-${to.site.region}`,
-      { routeTableId, destinationCidrBlock: to.cidr, vpcPeeringConnectionId: accepted.vpcPeeringConnectionId },
-      opts,
-    );
+    for (const [label, table] of Object.entries({ "": routeTableId, ...from.more })) {
+      new ec2.Route(
+        [from.site.region, ...(label === "" ? [] : [label]), "to", to.site.region].join("-"),
+        {
+          ...{ routeTableId: table, destinationCidrBlock: to.cidr },
+          vpcPeeringConnectionId: accepted.vpcPeeringConnectionId,
+        },
+        opts,
+      );
+    }
   }
+}
+
+/** Connects every pair of regions. In an order that the configuration's does not change: it is part of names. */
+export function peerAll(home: Peer | undefined, others: readonly Peer[], parent: pulumi.Resource): readonly Peer[] {
+  const peers = [...(home ? [home] : []), ...others.toSorted((a, b) => a.site.region.localeCompare(b.site.region))];
+  peers.forEach((one, index) => {
+    for (const other of peers.slice(index + 1)) peer(one, other, parent);
+  });
+  return peers;
 }
 
 /**
@@ -69,14 +92,7 @@ function peer(here: Peer, there: Peer, parent: pulumi.Resource): void {
  * so no names are resolved across.
  */
 export function connectRegions(home: HomeRegion, regions: readonly RegionSite[], parent: pulumi.Resource): void {
-  const peers: Peer[] = [
-    ...(home.cidr === undefined ? [] : [{ site: home.site, cidr: home.cidr }]),
-    // In an order that the configuration's does not change: it is part of names.
-    ...regions.toSorted((a, b) => a.name.localeCompare(b.name)),
-  ];
-  peers.forEach((one, index) => {
-    for (const other of peers.slice(index + 1)) peer(one, other, parent);
-  });
+  const peers = peerAll(home.cidr === undefined ? undefined : { site: home.site, cidr: home.cidr }, regions, parent);
   for (const region of regions) {
     const { name, site, place } = region;
     for (const service of home.services) openTo(service, region, { parent, provider: home.site.provider });

@@ -1,5 +1,5 @@
 /** What AWS can tell before anything is planned or made; each refusal says what to change. Without the CLI the plugin finds it out, later. */
-import { type Ec2Node, citusServers } from "../../stacks/aws/citusPlan.ts";
+import { type Ec2Node, citusServers, placeIn } from "../../stacks/aws/citusPlan.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { ZONES, zonesOf } from "../../stacks/aws/zones.ts";
 import type { StackConfig } from "../../stacks/config.ts";
@@ -27,7 +27,7 @@ const asked = <T>(region: string, args: readonly string[]): Promise<T | undefine
 
 async function checkClass(region: string, config: StackConfig): Promise<void> {
   const plan = planAws(config);
-  if (plan.citus) return checkEc2Classes(region, citusServers(plan.citus));
+  if (plan.citus) return checkEc2Classes(region, citusServers(placeIn(plan.citus, plan.region, region)));
   const wanted = plan.nodes[0]?.class.name ?? "";
   const versions = await asked<{ DBEngineVersions?: readonly { readonly EngineVersion: string }[] }>(region, [
     ...["rds", "describe-db-engine-versions", "--engine", "postgres", "--default-only"],

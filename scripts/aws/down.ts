@@ -20,7 +20,12 @@ import { serversByRegion } from "./restart.ts";
 export async function downAws(flags: DownFlags, stack: Stack): Promise<void> {
   const deletingData = flags.deleteData === true;
   const values = (await anyStackValues(stack).catch(() => undefined)) as AwsStackValues | undefined;
-  const onEc2 = values?.citus ? [...values.citus.etcd, ...values.nodes.map(({ name }) => name)] : undefined;
+  const onEc2 = values?.citus
+    ? [{ etcd: values.citus.etcd, nodes: values.nodes }, ...(values.citus.regions ?? [])].flatMap(({ etcd, nodes }) => [
+        ...etcd,
+        ...nodes.map(({ name }) => name),
+      ])
+    : undefined;
   const servers =
     onEc2?.map((name) => `${name}-data`) ??
     (values ? serversByRegion(values) : []).flatMap(({ nodes }) => nodes.map(({ identifier }) => identifier));

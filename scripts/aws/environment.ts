@@ -2,7 +2,7 @@
 import { READ_DATABASE, type RoleName } from "../../components/roles.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import { shardEnvironment } from "../lib/connection.ts";
-import { regionEnvironment } from "./regionEnvironment.ts";
+import { citusRegionEnvironment, regionEnvironment } from "./regionEnvironment.ts";
 import { type Trust, url } from "./url.ts";
 
 /**
@@ -38,6 +38,7 @@ export function environmentAws(values: AwsStackValues, authorities: string): Rec
   return {
     ...home,
     ...regionEnvironment(values, home, verified),
+    ...citusRegionEnvironment(values, home, verified),
     ...(cache && { REDIS_URL: `rediss://:${values.cachePassword}@${cache.host}:${cache.port}/0` }),
     PGSSLROOTCERT: authorities,
   };

@@ -61,3 +61,29 @@ export function regionEnvironment(
     ...nearest,
   ]);
 }
+
+/**
+ * The same at stage 5: writes go to home's pool, reads to the region's own coordinator, straight. Its names are on the
+ * coordinator's certificate, the nearest region's among them. And where each region takes writes once it is promoted.
+ */
+export function citusRegionEnvironment(
+  values: AwsStackValues,
+  home: Readonly<Record<string, string>>,
+  verified: Trust,
+): Record<string, string> {
+  const { nearest, regions = [], home: own } = values.citus ?? {};
+  if (!nearest || !own) return {};
+  const { DATABASE_URL: writes = "", DATABASE_REPLICA_URL: reads = "" } = home;
+  const at = (host: Endpoint): string => url(values, "cgraph", [host], verified);
+  const named = (region: string, of: Readonly<Record<string, string>>): [string, string][] =>
+    Object.entries(of).map(([key, value]) => [`${key}_${regionSuffix(region)}`, value]);
+  return Object.fromEntries([
+    ...named(values.region, {
+      ...{ DATABASE_URL: writes, DATABASE_REPLICA_URL: reads, DATABASE_PROMOTED_URL: at(own.write) },
+    }),
+    ...regions.flatMap(({ name, write, read }) =>
+      named(name, { DATABASE_URL: writes, DATABASE_REPLICA_URL: at(read), DATABASE_PROMOTED_URL: at(write) }),
+    ),
+    ["DATABASE_NEAREST_REPLICA_URL", at(nearest)],
+  ]);
+}

@@ -1,39 +1,28 @@
 /** `region list` and `region promote` of a stack on AWS. */
+import { planCitusPromotion } from "../../migration/citusPromote.ts";
 import { type PromotionPlan, type PromotionStep, planRegionPromotion } from "../../migration/regionPromote.ts";
+import { rds } from "../../stacks/aws/alarms.ts";
 import type { AwsStackValues } from "../../stacks/aws/outputs.ts";
 import { EXIT, type ExitCode, UserError } from "../../tuning/errors.ts";
 import type { RegionFlags } from "../commands/region.ts";
 import { print, printJson, table, terminalWidth } from "../lib/print.ts";
 import { checkedConfig } from "../lib/stackConfig.ts";
 import { renderSteps } from "../report/terminal.ts";
-import { aws, hasAwsCli } from "./cli.ts";
+import { listCitusRegions } from "./citusRegions.ts";
+import { hasAwsCli } from "./cli.ts";
+import { newestFigure } from "./figures.ts";
 import { type ServerStatus, isWell, regionStatuses, unasked } from "./status.ts";
 
-const LAG_MINUTES = 10;
-
-interface Datapoint {
-  readonly Timestamp: string;
-  readonly Average: number;
-}
-
 /** Seconds since the last change that a replica has replayed; null where nobody says. */
-async function lagSeconds(region: string, identifier: string): Promise<number | null> {
-  const now = Date.now();
-  const time = (at: number): string => new Date(at).toISOString().replace(/\.\d+Z$/, "Z");
-  const { Datapoints: points = [] } = await aws<{ Datapoints?: readonly Datapoint[] }>(region, [
-    ...["cloudwatch", "get-metric-statistics", "--namespace", "AWS/RDS", "--metric-name", "ReplicaLag"],
-    ...["--dimensions", `Name=DBInstanceIdentifier,Value=${identifier}`, "--statistics", "Average", "--period", "60"],
-    ...["--start-time", time(now - LAG_MINUTES * 60_000), "--end-time", time(now)],
-  ]).catch((): { Datapoints?: readonly Datapoint[] } => ({}));
-  const last = [...points].sort((a, b) => a.Timestamp.localeCompare(b.Timestamp)).at(-1);
-  return last?.Average ?? null;
-}
+const lagSeconds = (region: string, identifier: string): Promise<number | null> =>
+  newestFigure(region, rds(identifier, "ReplicaLag"));
 
 interface RegionServer extends ServerStatus {
   readonly lagSeconds: number | null;
 }
 
 export async function listRegionsAws(flags: RegionFlags, values: AwsStackValues): Promise<ExitCode> {
+  if (values.citus) return listCitusRegions(flags, values, values.citus);
   const mayAsk = await hasAwsCli();
   const regions = mayAsk ? await regionStatuses(values, flags.stack) : unasked(values);
   const withLag = await Promise.all(
@@ -94,10 +83,12 @@ function renderPlan(plan: PromotionPlan, width: number): string {
 
 export function promoteRegionAws(region: string, flags: RegionFlags, values: AwsStackValues): ExitCode {
   const { backups } = checkedConfig(flags.stack);
-  const plan = planRegionPromotion({ values, region, backupRetentionDays: backups.retentionDays });
+  const plan = values.citus
+    ? planCitusPromotion(values, values.citus, region)
+    : planRegionPromotion({ values, region, backupRetentionDays: backups.retentionDays });
   if (flags.dryRun !== true) {
     throw new UserError(
-      "on AWS a promotion is yours to carry out: RDS does its steps, and whether home is lost you know",
+      `on AWS a promotion is yours to carry out: ${values.citus ? "Systems Manager" : "RDS"} does its steps, and whether home is lost you know`,
       `./cgraph-db region promote ${region} --dry-run lists them with their commands`,
       EXIT.refused,
     );

@@ -85,7 +85,7 @@ const RULES: readonly Rule[] = [
     broken: ({ urn, inputs }) =>
       (isEverywhere(inputs["destinationCidrBlock"]) || isEverywhere(inputs["destinationIpv6CidrBlock"])) &&
       inputs["natGatewayId"] === undefined &&
-      !urn.endsWith("::way-out"),
+      !/::([a-z0-9-]+-)?way-out$/.test(urn),
   },
   {
     type: "aws:ebs/volume:Volume",

@@ -2,7 +2,8 @@
 import { VALKEY_FACTOR } from "./cacheNodes.ts";
 import { HOURS_PER_MONTH } from "./classes.ts";
 import { alarmCount, chargedFigures } from "./alarms.ts";
-import type { CitusAwsPlan, Ec2Node } from "./citusPlan.ts";
+import { citusRegionAlarmCount, citusRegionFigures } from "./citusAlarms.ts";
+import type { CitusPlace, CitusRegion, Ec2Node } from "./citusPlan.ts";
 import { EBS_BASELINE } from "./ec2Classes.ts";
 import type { AwsNode, AwsPlan, AwsPool, AwsProxy, AwsRegion } from "./plan.ts";
 import { homeReadWatches, regionAlarmCount } from "./regionAlarms.ts";
@@ -59,6 +60,8 @@ const PRICES = {
   healthCheck: 0.5,
 } as const;
 
+/** The nodes' authority: its key, and its certificate. */
+const AUTHORITY_SECRETS = 2;
 /** Of an instance's own disk (components/aws/ec2Server.ts). */
 const ROOT_GIB = 20;
 
@@ -115,8 +118,8 @@ function networkLines(plan: AwsPlan): CostLine[] {
   return [...(plan.accessHost ? [host] : []), ...(places > 0 ? [ways] : [])];
 }
 
-/** Servers on EC2: alike ones in one line. */
-function ec2Lines(plan: CitusAwsPlan): CostLine[] {
+/** Servers on EC2 in one region: alike ones in one line. `prefix`: what parts' names begin with beside home. */
+function ec2Lines(place: CitusPlace, prefix = ""): CostLine[] {
   const lines = (part: string, nodes: readonly Ec2Node[]): CostLine[] => {
     const [first] = nodes;
     if (!first) return [];
@@ -138,17 +141,45 @@ function ec2Lines(plan: CitusAwsPlan): CostLine[] {
     ];
   };
   return [
-    ...lines("etcd", plan.etcd),
-    ...plan.clusters.flatMap(({ name, nodes }) => lines(name, nodes)),
+    ...lines(`${prefix}etcd`, place.etcd),
+    ...place.clusters.flatMap(({ name, nodes }) => lines(name, nodes)),
     {
-      part: "network",
+      part: `${prefix}network`,
       what: "a balancer in front of the coordinator, a way out to package archives, a zone of names",
       usdPerMonth: hourly(PRICES.balancer + PRICES.nat) + PRICES.zone,
     },
     {
-      part: "backups",
-      what: `a bucket: what it holds, $${PRICES.s3PerGB} per GB and month`,
+      part: `${prefix}backups`,
+      what: `a bucket${prefix === "" ? "" : ", empty until the region is promoted"}: what it holds, $${PRICES.s3PerGB} per GB and month`,
       usdPerMonth: 0,
+    },
+  ];
+}
+
+/** A region of a Citus cluster beside home, at home's prices: there is one list. */
+function citusRegionLines(region: CitusRegion): CostLine[] {
+  const [alarms, figures] = [citusRegionAlarmCount(region), citusRegionFigures(region)];
+  // Of each node its files, and copies of the authority's two.
+  const secrets = region.clusters.flatMap(({ nodes }) => nodes).length + AUTHORITY_SECRETS;
+  return [
+    ...ec2Lines(region, `${region.name}-`),
+    {
+      part: region.name,
+      what: `a key, ${secrets} secrets, ${alarms} alarms, ${figures} figures of our own`,
+      usdPerMonth: PRICES.key + secrets * PRICES.secret + alarms * PRICES.alarm + figures * PRICES.figure,
+    },
+  ];
+}
+
+/** Names that lead to the nearest region of a Citus cluster, each region checked by all of its clusters and its way. */
+function citusReadsLines(regions: readonly CitusRegion[]): CostLine[] {
+  if (regions.length === 0) return [];
+  const checks = 1 + regions.reduce((sum, { clusters }) => sum + clusters.length + 2, 0);
+  return [
+    {
+      part: "reads",
+      what: `names for the nearest region: a private zone, ${checks} health checks`,
+      usdPerMonth: PRICES.zone + checks * PRICES.healthCheck,
     },
   ];
 }
@@ -187,7 +218,7 @@ export function costOf(plan: AwsPlan): CostLine[] {
   const { cache, pool } = plan;
   const { watched, own } = chargedFigures(plan);
   const nodes = plan.citus?.clusters.flatMap((cluster) => cluster.nodes).length;
-  const secrets = nodes === undefined ? (pool ? 2 : 1) : nodes + 3;
+  const secrets = nodes === undefined ? (pool ? 2 : 1) : nodes + AUTHORITY_SECRETS + 1;
   return [
     ...plan.nodes.flatMap(serverLines),
     ...(plan.citus ? ec2Lines(plan.citus) : []),
@@ -204,6 +235,8 @@ export function costOf(plan: AwsPlan): CostLine[] {
     ...networkLines(plan),
     ...plan.regions.flatMap(regionLines),
     ...readsLines(plan),
+    ...(plan.citus?.regions ?? []).flatMap(citusRegionLines),
+    ...citusReadsLines(plan.citus?.regions ?? []),
     ...(plan.backupCopyRegion === undefined
       ? []
       : [

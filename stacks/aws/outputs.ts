@@ -49,6 +49,45 @@ export interface AwsCitusOutput {
   readonly backupBucket: string;
   /** ARN of the secret with the certificate by which clients verify the servers. */
   readonly authoritySecret: string;
+  /** Writes of all regions and home's reads, through home's pool. Absent from earlier outputs. */
+  readonly pools?: { readonly write: AwsAppPools; readonly read: AwsAppPools };
+  /** Those beside home; empty, or absent from earlier outputs: there is one. */
+  readonly regions?: readonly AwsCitusRegionOutput[];
+  /** Home's coordinator, as every region finds it; absent where there is one region. */
+  readonly home?: {
+    readonly write: Endpoint;
+    readonly read: Endpoint;
+    /** Of its balancer, with the group that it has, and one that lets nobody in: for when another region has taken over. */
+    readonly balancerArn: string;
+    readonly openGroup: string;
+    readonly fenceGroup: string;
+  };
+  /** The region nearest to whoever asks that may be read; the same. */
+  readonly nearest?: Endpoint;
+}
+
+/** What applications may hold there in connections: the guide's pools of each API node, and so many nodes with them. */
+export interface AwsAppPools {
+  readonly perApiNode: number;
+  readonly mostApiNodes: number;
+}
+
+/** A region of a Citus cluster beside home. */
+export interface AwsCitusRegionOutput {
+  readonly name: string;
+  /** A standby of every node. */
+  readonly nodes: readonly AwsNodeOutput[];
+  /** The coordinator there, which takes writes once the region is promoted; the same from every region. */
+  readonly write: Endpoint;
+  readonly read: Endpoint;
+  /** Reads in the region, without a pool of ours. */
+  readonly pools: { readonly read: AwsAppPools };
+  readonly etcd: readonly string[];
+  readonly backupBucket: string;
+  /** As `authoritySecret` of home, a copy. */
+  readonly authoritySecret: string;
+  /** Servers of the application's there join it. */
+  readonly clientSecurityGroup: string;
 }
 
 /** With what a database is made in a region. */
@@ -97,7 +136,7 @@ export interface AwsStackValues {
   readonly sharding?: AwsShardingOutput | null;
   /** Null below stage 5, or absent. */
   readonly citus?: AwsCitusOutput | null;
-  /** Those beside home (`region`); empty, or absent from outputs of earlier versions: there is one. */
+  /** Those beside home (`region`), on RDS; empty, or absent from outputs of earlier versions: there is one. */
   readonly regions?: readonly AwsRegionOutput[];
   /** Null where there is one region. */
   readonly across?: AwsAcrossOutput | null;

@@ -13,6 +13,7 @@ import { SLOW_MS } from "./alarms.ts";
 import { type CacheNode, chooseCacheNode } from "./cacheNodes.ts";
 import { type ServerClass, chooseClass, classNamed } from "./classes.ts";
 import { type CitusAwsPlan, planCitus } from "./citusPlan.ts";
+import { citusRegionNotes } from "./citusRegions.ts";
 import { checkStorage } from "./config.ts";
 import { planRegions, regionNotes } from "./regions.ts";
 import { ZONES } from "./zones.ts";
@@ -87,7 +88,7 @@ export interface AwsPlan {
   readonly region: string;
   /** On RDS: those of the first cluster, its primary first; then, at stage 4, those of each other cluster. None at stage 5. */
   readonly nodes: readonly AwsNode[];
-  /** Those beside home. */
+  /** Those beside home, on RDS; stage 5's are in `citus`. */
   readonly regions: readonly AwsRegion[];
   /** Stage 4's. */
   readonly sharding: { readonly shards: number; readonly buckets: number } | undefined;
@@ -207,7 +208,7 @@ const cacheOf = (config: StackConfig): AwsCache | undefined =>
 function planOnEc2(config: StackConfig): AwsPlan {
   const { aws } = config;
   const citus = planCitus(config);
-  const notes: string[] = [];
+  const notes = citusRegionNotes(citus, aws.region);
   const [first] = citus.clusters[0]?.nodes ?? [];
   if (!first) throw new Error("a Citus cluster without a coordinator");
   return {

@@ -11,3 +11,14 @@ export const readLabel = (cluster: string | null): string => (cluster === null ?
 
 /** A cluster's replicas in one region, in turn: `read-eu-west-1`, `read-shard1-eu-west-1`. */
 export const regionLabel = (cluster: string | null, region: string): string => `${readLabel(cluster)}-${region}`;
+
+/** In which names lead to regions, the same in all of them: `regions.production.cgraph.internal`. */
+export const acrossZone = (stack: string): string => `regions.${readZone(stack)}`;
+
+/** Something of a region, wherever it is asked for: `database.eu-west-1.regions.production.cgraph.internal`. */
+export const acrossName = (stack: string, label: string, region: string): string =>
+  `${label}.${region}.${acrossZone(stack)}`;
+
+/** Where a region's balancer leads other regions' copies of a Citus cluster to whoever takes writes: group 0's port. */
+const LINK_PORT = 5500;
+export const linkPort = (group: number): number => LINK_PORT + group;

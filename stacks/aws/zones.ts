@@ -13,3 +13,6 @@ const LETTERS: Readonly<Record<string, string>> = {
 /** So many zones of a region, in their order: `eu-west-1a`, … */
 export const zonesOf = (region: string, count: number): string[] =>
   Array.from((LETTERS[region] ?? "abcdef").slice(0, count), (letter) => `${region}${letter}`);
+
+/** Regions in which newer accounts find fewer zones than that (the same guide): too few for three members of etcd. */
+export const FEW_ZONES: readonly string[] = ["us-west-1"];

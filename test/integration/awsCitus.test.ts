@@ -18,7 +18,7 @@ import { type OfflineAws, type Resource, inputsOf, openOfflineAws } from "../sup
 const INSTANCE = "aws:ec2/instance:Instance";
 const VOLUME = "aws:ebs/volume:Volume";
 const WORKS = "aws:ssm/association:Association";
-const SETTINGS = { stage: "5", workers: "1" };
+const SETTINGS = { stage: "5", workers: "1", regions: '["us-east-1"]' };
 const plan = planAws(readConfig((key) => ({ target: "aws", ...SETTINGS })[key as "stage"]));
 const { citus } = plan;
 if (!citus) throw new Error("stage 5 without Citus");
@@ -170,6 +170,9 @@ describe("stage 5 on AWS", () => {
     expect(policy("worker1")).toContain("/worker1/*");
     expect(policy("worker1")).not.toContain("coordinator");
     expect(policy("etcd")).not.toContain("s3:");
+    // All sign their own certificates; whoever is first makes the authority, and nobody else may write it.
+    expect(policy("etcd")).toContain("PutSecretValue");
+    for (const cluster of ["coordinator", "worker1"]) expect(policy(cluster)).not.toContain("PutSecretValue");
   });
 
   it("has two alarms for each thing that is watched, and counts them in the cost", () => {

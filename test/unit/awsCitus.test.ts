@@ -156,6 +156,7 @@ const common = {
   authority: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cgraph-unit-authority-AbCdEf",
   authorityKey: "arn:aws:secretsmanager:eu-west-1:123456789012:secret:cgraph-unit-authority-key-AbCdEf",
   etcdMembers: ["etcd0", "etcd1", "etcd2"],
+  beside: false,
 };
 const inputs = (): Record<NodeInput["kind"], NodeInput> => ({
   etcd: { ...common, kind: "etcd", name: "etcd1" },
