@@ -8,7 +8,8 @@ const of = (name: string, cpus: number, memoryGiB: number, usdPerHour: number): 
 });
 
 /**
- * On demand, Linux, us-east-1, as of PRICES_AS_OF. amd64 only: the Citus project has packages for no other architecture
+ * On demand, Linux, us-east-1: AWS's list prices as they were known when this was written, in November 2026, not read off
+ * AWS's list, which was out of reach; hold them against it before money depends on them. amd64 only: the Citus project has packages for no other architecture
  * (citusdata/citus issue 7851), so Graviton's lower prices are out of reach.
  */
 export const EC2_CLASSES: readonly ServerClass[] = [

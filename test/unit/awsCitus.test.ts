@@ -63,7 +63,7 @@ describe("the plan of stage 5 on AWS", () => {
       new Map(citusServers(citusOf(values)).map(({ name, address }) => [name, address]));
     const before = addresses({ workers: "8" });
     expect(new Set(before.values()).size).toBe(before.size);
-    const after = addresses({ workers: "40", replicas: "3" });
+    const after = addresses({ workers: "40", replicas: "3", regions: '["us-east-1"]' });
     expect(new Set(after.values()).size).toBe(after.size);
     for (const [name, address] of before) expect(after.get(name)).toBe(address);
     // All of them within the nodes' own range: the third quarter.
@@ -71,6 +71,7 @@ describe("the plan of stage 5 on AWS", () => {
       nodes: "10.20.128.0/18",
       zones: ["10.20.128.0/20", "10.20.144.0/20", "10.20.160.0/20"],
       wayOut: "10.20.240.0/20",
+      balancers: "10.20.0.0/18",
     });
     for (const address of after.values())
       expect(Number(address.split(".")[2])).toSatisfy((n: number) => n >= 128 && n < 176);
@@ -109,7 +110,17 @@ describe("the plan of stage 5 on AWS", () => {
   it.each([
     [{ workers: "0" }, "cgraph:workers"],
     [{ workers: "9", shardCount: "8" }, "some workers would have none"],
-    [{ regions: '["us-east-1", "eu-west-1"]' }, "stage 5 in one region only"],
+    [{ regions: '["us-east-1", "eu-west-1", "us-east-1"]' }, "names us-east-1 twice"],
+    [{ regions: '["us-west-1"]' }, "two zones in us-west-1"],
+    [{ regions: '["us-east-1", "us-west-1"]' }, "two zones in us-west-1"],
+    [{ regions: '["us-east-1", "nowhere-1"]' }, "nowhere-1"],
+    [{ regionReplicas: "2" }, "one standby in each region beside home"],
+    [{ primaryRegion: "eu-west-1" }, "the primary's region is home, us-east-1"],
+    [{ workers: "48" }, "one balancer, which has 50 listeners"],
+    [{ clientCidrs: '["10.38.0.0/15"]' }, "overlap"],
+    [{ vpcCidr: "100.64.0.0/16" }, "no addresses beside it"],
+    [{ citusAmi: '{"eu-west-2": "ami-0123"}' }, "for each of the stack's regions"],
+    [{ citusAmi: "{" }, "for each of the stack's regions"],
     [{ vpcId: "vpc-1", subnetIds: '["subnet-1", "subnet-2"]' }, "takes a VPC of the stack's own"],
     [{ postgresVersion: "16" }, "Debian 13"],
     [{ backupCopyRegion: "eu-west-1" }, "snapshots of RDS"],
@@ -135,7 +146,9 @@ describe("a move to stage 5 on AWS", () => {
     expect(steps[0]?.does).toContain("a stack of its own beside this one");
     expect(steps[2]?.movesBytes).toBeGreaterThan(1e11);
     expect(steps[4]?.does).toContain("its databases are protected");
-    expect(awsPicture(planned(), configured()).servers).toHaveLength(18);
+    // Home's primaries and standbys, and one of each in two more regions.
+    expect(awsPicture(planned(), configured()).servers).toHaveLength(36);
+    expect(steps[0]?.does).toContain("in eu-west-1 and ap-southeast-1 a network, connected, etcd, and a standby");
   });
 
   it("is refused to up in either direction, with what to do", () => {
