@@ -75,7 +75,8 @@ function rdsInstance(change: Change): Effect {
 /** Inputs of what opens data that change unnoticed. */
 const UNNOTICED: Readonly<Record<string, readonly string[]>> = {
   "aws:kms/key:Key": ["description", "enableKeyRotation", "rotationPeriodInDays", "deletionWindowInDays", ...TAGS],
-  "aws:secretsmanager/secret:Secret": ["description", "recoveryWindowInDays", ...TAGS],
+  // Copies in other regions are those regions' to read.
+  "aws:secretsmanager/secret:Secret": ["description", "recoveryWindowInDays", "replicas", ...TAGS],
 };
 
 /** What opens data: with another policy, or disabled, it may open it no more. */

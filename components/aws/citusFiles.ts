@@ -28,6 +28,8 @@ export const otherRegions = (
 ): string =>
   regions
     .filter((other) => other !== region)
+    // In an order that the configuration's does not change.
+    .toSorted()
     .map((other) => `${other} ${acrossName(stack, homeCluster(group), other)} ${linkPort(group)}\n`)
     .join("");
 

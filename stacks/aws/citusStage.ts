@@ -53,9 +53,9 @@ function followers(
     .toSorted((a, b) => a.name.localeCompare(b.name))
     .map((region) => {
       const { name, plan, site } = region;
-      // A copy of a secret has the name, and the last letters, of the secret itself.
+      // A copy of a secret has the ARN of the secret itself but for the region (Secrets Manager's guide, "Replicate").
       const inRegion = (arn: pulumi.Output<string>): pulumi.Output<string> =>
-        arn.apply((text) => text.replace(`:secretsmanager:${home.site.region}:`, `:secretsmanager:${name}:`));
+        arn.apply((text) => text.split(":").with(3, name).join(":"));
       const follows: CitusHome = {
         region: home.site.region,
         authority: {

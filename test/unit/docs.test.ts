@@ -5,6 +5,7 @@ import { ROOT } from "../../scripts/lib/paths.ts";
 import { everyAlert } from "../../monitoring/alerts/index.ts";
 import { planAws } from "../../stacks/aws/plan.ts";
 import { alarmCount } from "../../stacks/aws/alarms.ts";
+import { citusRegionAlarmCount } from "../../stacks/aws/citusAlarms.ts";
 import { costOf, totalCost } from "../../stacks/aws/cost.ts";
 import { KEYS, readConfig } from "../../stacks/config.ts";
 import { CHECK_IDS } from "../../doctor/finding.ts";
@@ -41,17 +42,30 @@ describe("docs/aws.md", () => {
         .split("\n")
         .find((line) => line.startsWith(`| ${title}`)) ?? "",
     ).slice(1);
-  const plans = ["1", "2", "3", "4"].map((stage) =>
-    planAws(readConfig((key) => ({ target: "aws", stage })[key as "target"])),
-  );
+  const planned = (values: Record<string, string>) => planAws(readConfig((key) => ({ target: "aws", ...values })[key]));
+  const plans = ["1", "2", "3", "4"].map((stage) => planned({ stage }));
+  const cost = (plan: ReturnType<typeof planned>): string => `$${totalCost(costOf(plan)).toFixed(0)}`;
   it("has the plans' classes, alarms and costs", () => {
-    expect(row("alarms")).toEqual(plans.map((plan) => String(alarmCount(plan))));
-    expect(row("a month")).toEqual(plans.map((plan) => `$${totalCost(costOf(plan)).toFixed(0)}`));
-    row("primaries").forEach((text, index) => {
-      const node = plans[index]?.nodes[0];
-      expect(text).toContain(node?.class.name);
-      expect(text).toContain(`${node?.storageGiB} GiB`);
-    });
+    expect(row("alarms").slice(0, 4)).toEqual(plans.map((plan) => String(alarmCount(plan))));
+    expect(row("a month").slice(0, 4)).toEqual(plans.map(cost));
+    row("primaries")
+      .slice(0, 4)
+      .forEach((text, index) => {
+        const node = plans[index]?.nodes[0];
+        expect(text).toContain(node?.class.name);
+        expect(text).toContain(`${node?.storageGiB} GiB`);
+      });
+  });
+  it("has those of stage 5, in the guide's three regions and in one", () => {
+    const [three, one] = [planned({ stage: "5" }), planned({ stage: "5", regions: '["us-east-1"]' })];
+    const [region] = three.citus?.regions ?? [];
+    if (!region) throw new Error("stage 5 has one region");
+    expect(row("alarms")[4]).toBe(
+      `${alarmCount(three)} at home, ${citusRegionAlarmCount(region)} in each other region`,
+    );
+    expect(row("a month")[4]).toBe(`${cost(three)}; in one region ${cost(one)}`);
+    const node = region.clusters[0]?.nodes[0];
+    expect(row("primaries")[4]).toContain(`${node?.class.name}, ${node?.volume.sizeGiB} GiB gp3`);
   });
 });
 
