@@ -49,8 +49,9 @@ export async function authoritiesOf(values: AwsStackValues, folder = CACHE): Pro
   const file = join(folder, `nodes-${createHash("sha256").update(secret).digest("hex").slice(0, 16)}.pem`);
   if (existsSync(file)) return file;
   await needAwsCli("the certificate of the nodes' authority");
-  const { SecretString: text = "" } = await aws<{ SecretString?: string }>(values.region, [
-    ...["secretsmanager", "get-secret-value", "--secret-id", secret],
+  const text = await readCopy([
+    { region: values.region, secret },
+    ...(values.citus?.regions ?? []).map(({ name, authoritySecret }) => ({ region: name, secret: authoritySecret })),
   ]);
   if (!text.includes(CERTIFICATE)) {
     throw new UserError(
@@ -61,6 +62,22 @@ export async function authoritiesOf(values: AwsStackValues, folder = CACHE): Pro
   }
   writeWhole(file, text, 0o644);
   return file;
+}
+
+/** What a secret holds, of the first region that answers. Throws what home says where none does. */
+async function readCopy(copies: readonly { readonly region: string; readonly secret: string }[]): Promise<string> {
+  let refused: unknown;
+  for (const { region, secret } of copies) {
+    try {
+      const { SecretString: text = "" } = await aws<{ SecretString?: string }>(region, [
+        ...["secretsmanager", "get-secret-value", "--secret-id", secret],
+      ]);
+      return text;
+    } catch (error) {
+      refused ??= error;
+    }
+  }
+  throw refused;
 }
 
 /** As text, for clients that take no file. */

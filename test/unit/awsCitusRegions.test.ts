@@ -9,6 +9,7 @@ import { parse } from "yaml";
 import { MOST_USER_DATA_BYTES } from "../../components/aws/citusCloudInit.ts";
 import { planCitusPromotion } from "../../migration/citusPromote.ts";
 import { planAwsMove } from "../../migration/awsMoves.ts";
+import { authoritiesOf } from "../../scripts/aws/authorities.ts";
 import { checkShards } from "../../scripts/aws/checks.ts";
 import { environmentAws } from "../../scripts/aws/environment.ts";
 import { citusServers } from "../../stacks/aws/citusPlan.ts";
@@ -393,6 +394,29 @@ describe("env of a Citus cluster in three regions", () => {
     expect(env["DATABASE_PROMOTED_URL_AP_SOUTHEAST_1"]).toContain(`@database.ap-southeast-1.regions.${ZONE}:5432/`);
     expect(env["DATABASE_NEAREST_REPLICA_URL"]).toContain(`@read.regions.${ZONE}:5433/`);
     expect(env["DATABASE_REPLICA_URL_US_EAST_1"]).toBe(env["DATABASE_REPLICA_URL"]);
+  });
+
+  it("has the authority's certificate from another region while home does not answer", async () => {
+    if (!values?.citus) throw new Error("no outputs");
+    const folder = mkdtempSync(join(tmpdir(), "cgraph-aws-"));
+    const path = process.env["PATH"];
+    try {
+      const answer = JSON.stringify({ SecretString: "-----BEGIN CERTIFICATE-----\n" });
+      writeFileSync(
+        join(folder, "aws"),
+        `#!/bin/sh\ncase "$*" in --version) ;; *us-east-1*) echo 'Could not connect to the endpoint' >&2; exit 255 ;; *eu-west-1*) printf '%s' '${answer}' ;; *) exit 1 ;; esac\n`,
+        { mode: 0o755 },
+      );
+      process.env["PATH"] = `${folder}:${path ?? ""}`;
+      const file = await authoritiesOf(values, folder);
+      expect(readFileSync(file, "utf8")).toContain("BEGIN CERTIFICATE");
+      rmSync(file);
+      const alone = { ...values, citus: { ...values.citus, regions: [] } };
+      await expect(authoritiesOf(alone, folder)).rejects.toThrow("Could not connect");
+    } finally {
+      process.env["PATH"] = path;
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("goes with pools that fit: the guide's of each API node, and how many nodes", () => {
