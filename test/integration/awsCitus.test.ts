@@ -271,6 +271,11 @@ describe("a preview of the move to stage 5", () => {
     expect([report.from, report.to, report.verdict]).toEqual([4, 5, "safe"]);
     expect(new Set(report.changes.map(({ op }) => op))).toEqual(new Set(["create"]));
     expect(report.changes.some(({ type }) => type === "aws:rds/instance:Instance")).toBe(false);
+    // Nobody has named regions: the guide's three, with all nodes and etcd's members in each.
+    const instances = report.changes.filter(({ type }) => type === INSTANCE).map(({ urn }) => resourceName(urn));
+    expect(instances.filter((name) => name.startsWith("ap-southeast-1-"))).toHaveLength(12);
+    expect(instances).toHaveLength(21 + 12 + 12);
+    expect(report.steps[0]?.does).toContain("in eu-west-1 and ap-southeast-1 a network");
     expect(report.steps.map(({ id }) => id)).toEqual(["5:new", "5:schema", "5:copy", "5:cutover", "5:discard"]);
     expect(report.movesBytes).toBeGreaterThan(0);
     expect(report.steps.find(({ noReturn }) => noReturn !== null)?.id).toBe("5:cutover");
