@@ -78,7 +78,10 @@ function followers(
   return elsewhere.made.regions.flatMap(({ name }) => regions.find(({ site }) => site.region === name) ?? []);
 }
 
-/** Stage 5 on AWS: a Citus cluster on EC2, copies of it in the other regions, at home with the same pool, cache and way in as stages on RDS. */
+/**
+ * Stage 5 on AWS: a Citus cluster on EC2, which those of other regions follow; at home with the same pool, cache and way in as
+ * stages on RDS.
+ */
 export function awsCitusStage(
   stack: string,
   config: StackConfig,
