@@ -111,13 +111,16 @@ function watchRegion(region: JoinedRegionsArgs["regions"][number], email: string
     `${prefix}${wayWatchName("read")}`,
   ]);
   return citusRegionWatches(stack, plan).flatMap((watch) => {
-    const [critical] = SEVERITIES.toReversed().map((severity) => {
-      const dimensions = names(watch.place);
-      return { severity, alarm: metricAlarm({ stack, watch, severity, topicArn: topic.arn, dimensions }, opts) };
-    });
-    if (!readable.has(watch.name)) return [];
-    if (critical?.severity !== "critical") throw new Error(`${watch.name} has no critical alarm`);
-    const alarm = { name: critical.alarm.name, threshold: watch.critical };
+    const dimensions = names(watch.place);
+    const alarms = new Map(
+      SEVERITIES.map((severity) => [
+        severity,
+        metricAlarm({ stack, watch, severity, topicArn: topic.arn, dimensions }, opts),
+      ]),
+    );
+    const critical = alarms.get("critical");
+    if (!critical || !readable.has(watch.name)) return [];
+    const alarm = { name: critical.name, threshold: watch.critical };
     return [healthOf({ name: watch.name, alarm }, site.region, stack, opts).id];
   });
 }
