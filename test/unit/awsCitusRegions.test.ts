@@ -282,7 +282,8 @@ function onNode(
     writeFileSync(join(folder, "config"), JSON.stringify(state.config));
     writeFileSync(join(folder, "said"), "");
     fake("etcdctl", `if [ "$1" = put ]; then cat >${folder}/config; else cat ${folder}/config; fi`);
-    fake("curl", `printf ${state.leads === true ? 200 : 503}`);
+    // It fails where Patroni answers otherwise, as with -f; a promotion takes until the second question.
+    fake("curl", `case "$1 $*" in -fs*/leader) exit ${state.leads === true ? 0 : 22} ;; *) exit 2 ;; esac`);
     fake("setpriv", 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"');
     fake("python3", 'eval "key=\\${$#}"; echo "the-$key"');
     fake("patronictl", `echo "patronictl $*" >>${folder}/said`);
@@ -293,6 +294,7 @@ function onNode(
       "psql",
       `case "$*" in
   *host=*) echo "asked $*" >>${folder}/said; case "$*" in *"host=${state.writesIn ?? "nowhere"} "*) echo f ;; *) exit 2 ;; esac ;;
+  *in_recovery\\(\\)) echo "asked whether it recovers" >>${folder}/said; [ -e ${folder}/asked ] && echo "${state.asks ?? "f"}" || echo "${state.leads === true ? "t" : (state.asks ?? "f")}"; touch ${folder}/asked ;;
   *) echo "${state.asks ?? "f"}" ;;
 esac`,
     );
@@ -311,12 +313,14 @@ describe("cgraph-region on a node", () => {
   const following = { host: EU, port: 5502, create_replica_methods: ["alone", "basebackup"] };
 
   it("promotes: the standby flag goes, and a pause; what else is configured stays", () => {
-    const { status, config } = onNode(
+    const { status, config, said } = onNode(
       "eu-west-1-worker2-pg0",
       { config: { ...primary, pause: true, standby_cluster: { host: "home" } }, leads: true },
       "promote",
     );
     expect({ status, config }).toEqual({ status: 0, config: primary });
+    // It waits until the server takes writes.
+    expect(said.match(/asked whether it recovers/g)).toHaveLength(2);
   });
 
   it("follows another region by its balancer's port, once more without a pause", () => {
@@ -335,7 +339,7 @@ describe("cgraph-region on a node", () => {
   it("stops a primary in order, after Patroni has been told to let it", () => {
     const { status, said, stdout } = onNode("worker2-pg0", { config: primary, asks: "f" }, "stop");
     expect(status).toBe(0);
-    expect(said).toMatch(/^patronictl .* pause --wait\npg_ctl .*-m fast -t 600 -s stop\n$/);
+    expect(said).toMatch(/^patronictl .* pause --wait\nasked whether it recovers\npg_ctl .*-m fast -t 600 -s stop\n$/);
     expect(stdout).toContain("worker2-pg0 ended at 0/3000060");
     expect(onNode("worker2-pg1", { config: primary, asks: "t" }, "stop").said).not.toContain("pg_ctl");
   });
