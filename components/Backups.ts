@@ -21,6 +21,8 @@ export interface BackupsArgs {
   readonly fullDays: number;
   /** Servers of the same cluster in other regions, with their networks; default none. */
   readonly far?: readonly { readonly site: Site; readonly servers: readonly PostgresServer[] }[];
+  /** Whether servers are reached by their containers' names, which are nobody else's in any network; default false. */
+  readonly byContainer?: boolean;
   /** Begins the names where a stack has several schedules, as in `shard1-`; default none. */
   readonly prefix?: string;
 }
@@ -42,7 +44,8 @@ export class Backups extends pulumi.ComponentResource {
       { name: dockerName(site.stack, `${child}-figures`), labels: site.labels },
       { parent: this },
     );
-    const clusterNodes = args.clustered ? servers.map((server) => server.name) : [];
+    const reached = (server: string): string => (args.byContainer ? dockerName(site.stack, server) : server);
+    const clusterNodes = args.clustered ? servers.map((server) => reached(server.name)) : [];
     const container = new docker.Container(
       child,
       {

@@ -3,9 +3,16 @@ import type { CitusPlan, DatabaseCluster } from "../stacks/topology.ts";
 import { CITUS_IDENT_RULES, citusHbaRules } from "./docker/citusFiles.ts";
 import { COORDINATOR, citusGroup } from "./docker/citusNames.ts";
 import type { Cluster } from "./docker/cluster.ts";
-import { type ClusterServers, type CommonClusterArgs, clusterServers } from "./docker/clusterServers.ts";
+import {
+  type ClusterServers,
+  type CommonClusterArgs,
+  clusterRepository,
+  clusterServers,
+} from "./docker/clusterServers.ts";
 import { citusScope } from "./docker/shardRoutes.ts";
 import { type CitusOnEc2, type Ec2CitusClusterArgs, citusOnEc2 } from "./aws/citusOnEc2.ts";
+import type { BackupRepository } from "./BackupRepository.ts";
+import type { BackupsArgs } from "./Backups.ts";
 import { DATABASE } from "./roles.ts";
 
 export interface ContainerCitusClusterArgs extends CommonClusterArgs {
@@ -14,6 +21,10 @@ export interface ContainerCitusClusterArgs extends CommonClusterArgs {
   readonly plan: CitusPlan;
   /** A cluster whose etcd the nodes share; default: the coordinator has one, and the workers share that. */
   readonly beside?: Cluster | undefined;
+  /** Makes the regions beside home, given where each cluster's backups are; default: there are none. */
+  readonly regionsOf?: (
+    repositoryOf: (cluster: string) => BackupRepository,
+  ) => Pick<CommonClusterArgs, "regional"> & { readonly farOf: (cluster: string) => BackupsArgs["far"] };
   /** Containers on the stack's network from which clients come, and not nodes. */
   readonly clientContainers: readonly string[];
 }
@@ -45,13 +56,22 @@ export class CitusCluster<Args extends CitusClusterArgs = ContainerCitusClusterA
     const { stack } = args.site;
     const scope = citusScope(stack, args.dataGenerations.at(-1));
     const rules = { hba: citusHbaRules(stack, args.clientContainers), ident: CITUS_IDENT_RULES };
+    const planned: DatabaseCluster[] = [{ name: COORDINATOR, nodes: args.coordinator }, ...args.plan.others];
+    const repositories = new Map(planned.map(({ name }) => [name, clusterRepository(name, args, this)]));
+    const repositoryOf = (cluster: string): BackupRepository => {
+      const found = repositories.get(cluster);
+      if (!found) throw new Error(`there is no node ${cluster}`);
+      return found;
+    };
+    const regions = args.regionsOf?.(repositoryOf);
     const node = (cluster: DatabaseCluster, beside: Cluster | undefined): ClusterServers =>
       clusterServers(
         {
-          ...{ ...cluster, scope, beside, slots: {} },
+          ...{ ...cluster, scope, beside, slots: {}, repository: repositoryOf(cluster.name) },
+          far: regions?.farOf(cluster.name),
           citus: { group: { group: citusGroup(cluster.name), database: DATABASE }, rules },
         },
-        args,
+        { ...args, regional: regions?.regional },
         this,
       );
     const coordinator = node({ name: COORDINATOR, nodes: args.coordinator }, args.beside);

@@ -1,7 +1,6 @@
-import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import { CONFIG_DIRECTORY, ConfigFiles } from "./docker/ConfigFiles.ts";
-import { HEALTH, containerDefaults, onLocalhost, onNetwork } from "./docker/container.ts";
+import { onLocalhost } from "./docker/container.ts";
+import { haproxyContainer } from "./docker/haproxyContainer.ts";
 import type { Site } from "./docker/DockerSite.ts";
 import {
   ROUTER,
@@ -14,7 +13,6 @@ import {
   routesAt,
   shardPortsConf,
 } from "./docker/haproxyFiles.ts";
-import { dockerName } from "./docker/names.ts";
 
 export interface RouterPorts {
   /** Ports of 127.0.0.1: the primary, the replicas, the pools. */
@@ -57,7 +55,7 @@ export class Router extends pulumi.ComponentResource {
   constructor(name: string, args: RouterArgs, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:network:Router", name, {}, opts);
     const { site, ports, clusters = [] } = args;
-    const container = this.#haproxy(ROUTER, site, haproxyConf(args), {
+    const container = haproxyContainer(this, ROUTER, site, haproxyConf(args), {
       ports: [
         onLocalhost(ROUTES.write, ports.write),
         onLocalhost(ROUTES.read, ports.read),
@@ -68,7 +66,7 @@ export class Router extends pulumi.ComponentResource {
     const shardPorts =
       clusters.length === 0 || args.publishesShards === false
         ? undefined
-        : this.#haproxy(SHARD_PORTS, site, shardPortsConf(clusters, args.maxConnections), {
+        : haproxyContainer(this, SHARD_PORTS, site, shardPortsConf(clusters, args.maxConnections), {
             ports: clusters.flatMap((cluster, index) => {
               const [inside, outside] = [routesAt(cluster, index), clusterPorts(ports.shards, index)];
               return [onLocalhost(inside.write, outside.write), onLocalhost(inside.read, outside.read)];
@@ -78,40 +76,5 @@ export class Router extends pulumi.ComponentResource {
     this.containerName = container.name;
     this.containerId = container.id;
     this.registerOutputs({ containerName: this.containerName });
-  }
-
-  #haproxy(
-    service: string,
-    site: Site,
-    config: string,
-    more: Pick<docker.ContainerArgs, "ports" | "start" | "mustRun" | "wait">,
-  ): docker.Container {
-    const name = site.named(service);
-    const hostname = dockerName(site.stack, name);
-    const files = new ConfigFiles(
-      `${name}-config`,
-      { site, image: site.servicesImage, group: "haproxy", files: { "haproxy.cfg": config } },
-      { parent: this },
-    );
-    return new docker.Container(
-      name,
-      {
-        ...containerDefaults(site, { cpus: 1, memoryMiB: 512 }),
-        ...onNetwork(site, service),
-        name: hostname,
-        hostname,
-        image: site.servicesImage.id,
-        command: ["haproxy"],
-        envs: ["CGRAPH_SERVICE=haproxy", `CGRAPH_TLS_NAMES=${service},${hostname}`, "CGRAPH_TLS_OWNER=haproxy"],
-        volumes: [
-          { volumeName: files.volumeName, containerPath: CONFIG_DIRECTORY },
-          { volumeName: site.tlsVolumeName, containerPath: "/var/lib/cgraph-tls" },
-        ],
-        ...HEALTH,
-        ...more,
-        destroyGraceSeconds: 10,
-      },
-      { parent: this, deleteBeforeReplace: true, dependsOn: [files] },
-    );
   }
 }

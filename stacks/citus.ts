@@ -9,33 +9,51 @@ import { dockerName } from "../components/docker/names.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, repositoryOptions } from "./foundation.ts";
 import type { ClusterOutput } from "./outputs.ts";
+import { ALONE, type HomeRegional, type RegionsNeeds, regionsOf } from "./regions.ts";
 import { describeClusters } from "./shardOutputs.ts";
 import type { Topology } from "./topology.ts";
 
-/** Its nodes. `beside`: a cluster whose etcd they share; default: they have one of their own. */
+export interface CitusClusterOptions {
+  /** A cluster whose etcd the nodes share; default: they have one of their own. */
+  readonly beside?: Cluster;
+  /** What leads to them in every region; default: they are in one region. */
+  readonly regions?: Pick<RegionsNeeds, "maxConnections" | "maxReadLagBytes">;
+}
+
+/** Its nodes, and what is beside them in other regions. */
 export function citusCluster(
   stack: string,
   config: StackConfig,
-  { nodes, citus: plan }: Topology,
-  { site: home, credentials }: Foundation,
-  beside?: Cluster,
-): { readonly cluster: CitusCluster; readonly site: CitusSite } {
+  topology: Topology,
+  base: Foundation,
+  { beside, regions }: CitusClusterOptions = {},
+): { readonly cluster: CitusCluster; readonly site: CitusSite; readonly regional: HomeRegional } {
+  const { nodes, citus: plan } = topology;
+  const { site: home, credentials } = base;
   if (!plan) throw new Error("only stage 5 has a Citus cluster");
   const { postgresVersion, dataGenerations, dataVolumeOptions } = config;
   const site = new CitusSite("citus-site", home, String(postgresVersion));
+  const routerNames = [ROUTER, dockerName(stack, ROUTER)];
+  let regional = ALONE;
   const cluster = new CitusCluster("citus", {
     ...{ site, credentials, postgresVersion, dataGenerations, dataVolumeOptions, plan, beside },
     coordinator: nodes,
     clientContainers: [dockerName(stack, ROUTER), dockerName(stack, "exporters")],
-    routerNames: [ROUTER, dockerName(stack, ROUTER)],
-    regional: undefined,
+    ...{ routerNames, regional: undefined },
+    ...(regions && {
+      regionsOf: (repositoryOf) => {
+        const needs = { ...regions, routerNames, databasesOf: () => [], citus: true, repositoryOf };
+        regional = regionsOf(stack, config, topology, { credentials, site }, needs);
+        return { regional: regional.clusters, farOf: regional.farOf };
+      },
+    }),
     etcdMembers: config.etcdMembers,
     synchronous: config.synchronous,
     ...repositoryOptions(config),
     intervalHours: config.backups.intervalHours,
     fullDays: config.backups.fullDays,
   });
-  return { cluster, site };
+  return { cluster, site, regional };
 }
 
 /** A Citus cluster that is made beside a stack's own, for their rows to move to. */
@@ -55,7 +73,7 @@ export function arriving(
   base: Foundation,
   beside: Cluster,
 ): Arriving {
-  const { cluster, site } = citusCluster(stack, config, topology, base, beside);
+  const { cluster, site } = citusCluster(stack, config, topology, base, { beside });
   const planned = [{ name: COORDINATOR, nodes: topology.nodes }, ...(topology.citus?.others ?? [])];
   return {
     cluster,

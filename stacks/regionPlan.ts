@@ -1,4 +1,5 @@
 /** The servers of a stack's further regions in Docker. Pure. */
+import { COORDINATOR } from "../components/docker/citusNames.ts";
 import type { Ports } from "./config.ts";
 import type { RegionsConfig } from "./regionsConfig.ts";
 import type { DatabaseCluster, PostgresNode } from "./topology.ts";
@@ -6,7 +7,7 @@ import type { DatabaseCluster, PostgresNode } from "./topology.ts";
 /** A region beside home. */
 export interface RegionPlan {
   readonly name: string;
-  /** As home's, in the same order; the first has an empty name, or shard 0's. */
+  /** As home's, in the same order; the first has an empty name, or shard 0's, or the coordinator's. */
   readonly clusters: readonly DatabaseCluster[];
   /** On 127.0.0.1. */
   readonly ports: { readonly write: number; readonly read: number; readonly pool: number; readonly shards: number };
@@ -34,7 +35,7 @@ export const planRegions = (
       nodes: Array.from({ length: replicas }, (_, number): PostgresNode => {
         const [model] = cluster.nodes;
         if (!model) throw new Error(`cluster ${cluster.name} has no server`);
-        const prefix = place === 0 ? "" : `${cluster.name}-`;
+        const prefix = place === 0 && cluster.name !== COORDINATOR ? "" : `${cluster.name}-`;
         return { ...model, name: `${name}-${prefix}pg${number}`, role: "replica" };
       }),
     })),

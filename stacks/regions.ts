@@ -32,7 +32,7 @@ export interface HomeRegional {
   readonly output: pulumi.Output<RegionsOutput> | null;
 }
 
-const ALONE: HomeRegional = {
+export const ALONE: HomeRegional = {
   clusters: undefined,
   router: undefined,
   first: [],
@@ -43,7 +43,15 @@ const ALONE: HomeRegional = {
 
 export type RegionsNeeds = Pick<
   ContainerRegionsArgs,
-  "front" | "more" | "authDatabase" | "maxConnections" | "maxReadLagBytes" | "databasesOf" | "routerNames"
+  | "front"
+  | "more"
+  | "authDatabase"
+  | "maxConnections"
+  | "maxReadLagBytes"
+  | "databasesOf"
+  | "routerNames"
+  | "citus"
+  | "repositoryOf"
 >;
 
 /** Makes the regions beside home, if the stack has some. */
@@ -51,7 +59,10 @@ export function regionsOf(
   stack: string,
   config: StackConfig,
   topology: Topology,
-  { credentials, site, repository }: Foundation,
+  {
+    credentials,
+    site,
+  }: Pick<Foundation, "credentials"> & { readonly site: ContainerRegionsArgs["site"] & pulumi.Resource },
   needs: RegionsNeeds,
 ): HomeRegional {
   const places = topology.regions.length === 0 ? [] : placesOf(config.regions.all);
@@ -65,7 +76,7 @@ export function regionsOf(
     { parent: site },
   );
   const { made } = new MultiRegion("regions", {
-    ...{ site, credentials, repository, postgresVersion, dataGenerations, dataVolumeOptions, etcdMembers, synchronous },
+    ...{ site, credentials, postgresVersion, dataGenerations, dataVolumeOptions, etcdMembers, synchronous },
     ...{ gatewayImage, places, regions: topology.regions, homeClusters: clusters, pool: topology.pool, roundTripMs },
     ...needs,
   });
@@ -78,12 +89,12 @@ export function regionsOf(
         site: region.site,
         servers: region.clusters.find(({ name }) => name === cluster)?.servers ?? [],
       })),
-    services: services(made),
+    services: services(stack, made),
     output: describeRegions(stack, config, topology, made, site.postgresImage.name),
   };
 }
 
-function services({ regions, places }: MadeRegions): pulumi.Output<ServiceOutput>[] {
+function services(stack: string, { regions, places }: MadeRegions): pulumi.Output<ServiceOutput>[] {
   return [
     ...places.flatMap(({ place, witness, gateway, agent }) => {
       const named = namedIn(place);
@@ -93,9 +104,14 @@ function services({ regions, places }: MadeRegions): pulumi.Output<ServiceOutput
         ...(agent ? [describeService("region-agent", named(AGENT), agent)] : []),
       ];
     }),
-    ...regions.flatMap(({ name, etcd, router, pool }) => [
+    ...regions.flatMap(({ name, etcd, router, pool, nodeRouters }) => [
       ...etcd.map((container, index) => describeService("etcd", `${name}-etcd${index}`, container)),
       describeService("haproxy", `${name}-haproxy`, router.containerName),
+      ...nodeRouters.map((container) =>
+        pulumi
+          .output(container)
+          .apply((of) => ({ name: of.slice(dockerName(stack, "").length), kind: "haproxy" as const, container: of })),
+      ),
       ...pool.containerNames.map((container, index) =>
         describeService("pgbouncer", `${name}-pgbouncer${index}`, container),
       ),

@@ -32,8 +32,8 @@ const NAMES = {
 
 /**
  * Reads `cgraph:regions`, `cgraph:regionReplicas` and `cgraph:primaryRegion`. `awsRegion`: what `cgraph:region` says, on
- * AWS. Throws a UserError for a region twice, a name that is none, several regions at stage 1 and, in Docker, at
- * stage 5, and a home that is not the stack's.
+ * AWS. Throws a UserError for a region twice, a name that is none, several regions at stage 1, and a home that is not the
+ * stack's.
  */
 export function readRegions(
   source: ConfigSource,
@@ -59,12 +59,6 @@ export function readRegions(
     throw new UserError(
       `cgraph:regions names ${all.length} regions, but stage 1 is a single server`,
       "regions come with stage 2: name one here, and more when the stack is there (./cgraph-db migrate --stage 2, or up --stage 2)",
-    );
-  }
-  if (stage === 5 && target === "docker" && others.length > 0) {
-    throw new UserError(
-      `cgraph:regions names ${all.length} regions; a Citus cluster in Docker is in one, in this version`,
-      "name one, or stay at stage 4",
     );
   }
   if (awsRegion !== undefined && home !== awsRegion) {

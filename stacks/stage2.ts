@@ -93,6 +93,8 @@ export function replicated(
     maxConnections,
     databasesOf,
     routerNames,
+    citus: false,
+    repositoryOf: () => repository,
   });
   const cluster = new Cluster("cluster", {
     site,

@@ -33,7 +33,8 @@ export function stage5(stack: string, config: StackConfig, topology: Topology, b
   const base = foundation(stack, config, topology);
   const { credentials } = base;
   const { postgresVersion, ports } = config;
-  const { cluster, site } = citusCluster(stack, config, topology, base);
+  const routing = { maxReadLagBytes: config.maxReadLagMiB * MiB, maxConnections: routerConnections(pool) };
+  const { cluster, site, regional } = citusCluster(stack, config, topology, base, { regions: routing });
   const { coordinator, clusters } = cluster.made;
   const poolers = new PgBouncerPool("pool", { site, credentials, pool, front: coordinatorPools() });
   const router = new Router(
@@ -45,11 +46,11 @@ export function stage5(stack: string, config: StackConfig, topology: Topology, b
       poolers: poolerNames(pool.instances),
       clusters: plan.others.map(({ name, nodes: its }) => ({ name, nodes: its.map((node) => node.name) })),
       ports,
-      maxReadLagBytes: config.maxReadLagMiB * MiB,
-      maxConnections: routerConnections(pool),
+      regions: regional.router,
+      ...routing,
       started: true,
     },
-    { dependsOn: [cluster, poolers] },
+    { dependsOn: [cluster, poolers, ...regional.first] },
   );
   const parts = {
     servers: clusters.flatMap((one) => one.servers),
@@ -78,6 +79,7 @@ export function stage5(stack: string, config: StackConfig, topology: Topology, b
         describeService("pgbouncer", `pgbouncer${index}`, container),
       ),
       ...clusters.slice(1).map((one) => describeService("backup", `${one.name}-backup`, one.backups.containerName)),
+      ...regional.services,
       ...watching.services,
     ],
     endpoints: {
@@ -92,7 +94,7 @@ export function stage5(stack: string, config: StackConfig, topology: Topology, b
     sharding: null,
     citus: describeCitus({ stack, plan, clusters: clusters.slice(1), ports, image }),
     arriving: null,
-    regions: null,
+    regions: regional.output,
     backupContainer: coordinator.backups.containerName,
     notes: topology.notes,
     passwordGenerations: credentials.generations,

@@ -1,6 +1,6 @@
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { DockerSite, Site } from "./DockerSite.ts";
+import type { Site } from "./DockerSite.ts";
 import type { BuiltImage } from "./images.ts";
 import { dockerName } from "./names.ts";
 import { type Place, namedIn } from "./regionRoutes.ts";
@@ -12,10 +12,10 @@ export class RegionSite extends pulumi.ComponentResource implements Site {
   readonly networkName: pulumi.Output<string>;
   readonly postgresImage: BuiltImage;
   readonly tlsVolumeName: pulumi.Output<string>;
-  readonly #home: DockerSite;
+  readonly #home: Site;
   readonly #place: Place;
 
-  constructor(place: Place, home: DockerSite, opts?: pulumi.ComponentResourceOptions) {
+  constructor(place: Place, home: Site, opts?: pulumi.ComponentResourceOptions) {
     super("cgraph:docker:RegionSite", place.name, {}, opts);
     this.#home = home;
     this.#place = place;

@@ -2,6 +2,7 @@
 import { namesOf } from "../logins.ts";
 import { DATABASE, OWNER, type RoleName } from "../roles.ts";
 import { COORDINATOR } from "./citusNames.ts";
+import { ROUTER } from "./haproxyFiles.ts";
 import { dockerName } from "./names.ts";
 import { CLIENT_RULES, serverRules } from "./postgresFiles.ts";
 
@@ -34,8 +35,22 @@ export const citusHbaRules = (stack: string, clientContainers: readonly string[]
     clientContainers.map((container) => `${container}.${dockerName(stack)}`),
   );
 
-/** pg_ident.conf of a node: whose certificates are nodes', and who may come by the socket. */
-export const CITUS_IDENT_RULES: readonly string[] = [
-  `${NODES}  /^(${COORDINATOR}|worker[0-9]+)-pg[0-9]+$  all`,
+/** pg_ident.conf of a node: whose certificates are nodes', and who may come by the socket. `prefix`: begins their names. */
+const identRules = (prefix: string): string[] => [
+  `${NODES}  /^${prefix}(${COORDINATOR}|worker[0-9]+)-pg[0-9]+$  all`,
   `${SOCKET}  postgres  all`,
 ];
+
+export const CITUS_IDENT_RULES: readonly string[] = identRules("");
+
+/** Who may log in to a node: rules of pg_hba.conf and pg_ident.conf. */
+export interface NodeRules {
+  readonly hba: readonly string[];
+  readonly ident: readonly string[];
+}
+
+/** The same of a node's standbys in a region beside home: its own nodes, and clients by its own router. */
+export const citusRegionRules = (stack: string, region: string): NodeRules => ({
+  hba: citusRules("samenet", [`${dockerName(stack, `${region}-${ROUTER}`)}.${dockerName(stack, region)}`]),
+  ident: identRules(`${region}-`),
+});

@@ -12,6 +12,15 @@ export const isWorker = (cluster: string): boolean => /^worker[0-9]+$/.test(clus
 export const citusGroup = (cluster: string): number =>
   cluster === COORDINATOR ? 0 : Number(cluster.slice("worker".length));
 
+/** No cluster has more servers: `cgraph:replicas` ends there. */
+const MOST_SERVERS = 16;
+/**
+ * Every name that Citus' tables may have for a node, one for each server that home may give it. In another region all of
+ * them lead to that region's own standby of the node: the tables are the same everywhere.
+ */
+export const nodeNames = (cluster: string): string[] =>
+  Array.from({ length: MOST_SERVERS }, (_, index) => `${cluster}-pg${index}`);
+
 const TLS = "/run/cgraph-tls";
 /** citus.node_conninfo: a node shows its own certificate, and asks for the other's. */
 export const NODE_CONNECTION = `sslmode=verify-full sslrootcert=${TLS}/ca.crt sslcert=${TLS}/server.crt sslkey=${TLS}/server.key`;

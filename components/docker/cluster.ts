@@ -3,12 +3,12 @@ import type { PostgresMajor } from "../../tuning/hardware.ts";
 import type { Settings } from "../../tuning/setting.ts";
 import type { Credentials } from "../Credentials.ts";
 import { oneShot } from "./ConfigFiles.ts";
+import type { NodeRules } from "./citusFiles.ts";
 import type { Site } from "./DockerSite.ts";
 import { etcdContainer } from "./etcdContainer.ts";
 import { dockerName } from "./names.ts";
 import {
   type CitusGroup,
-  type ClusterConfigArgs,
   type StandbyUpstream,
   type Synchronous,
   clusterConfig,
@@ -40,7 +40,18 @@ export interface ClusterArgs {
   /** A cluster whose etcd this one shares; default: one of its own. */
   readonly beside?: Cluster | undefined;
   /** Which group of a Citus cluster it is, and who may log in to its nodes; default: it is none. */
-  readonly citus?: { readonly group: CitusGroup; readonly rules: NonNullable<ClusterConfigArgs["rules"]> };
+  readonly citus?: { readonly group: CitusGroup; readonly rules: NodeRules };
+  /** Beside home: which of a Citus cluster's nodes it stands for there; default: it is none's. */
+  readonly standsFor?: StandIn | undefined;
+}
+
+/** A cluster that stands for a Citus cluster's node in another region than home, where Citus is not Patroni's affair. */
+export interface StandIn {
+  readonly rules: NodeRules;
+  /** Names by which that region's other nodes know it. */
+  readonly names: readonly string[];
+  /** Whether its one server has them on the network; else something before its servers has. */
+  readonly bearsNames: boolean;
 }
 
 /** A cluster's type, and by itself the place of the first cluster's parts among a stack's resources. */
@@ -50,6 +61,7 @@ const FIRST_CLUSTER_TYPE = "cgraph:docker:Cluster";
 export class Cluster extends pulumi.ComponentResource {
   readonly scope: string;
   readonly routerNames: readonly string[];
+  readonly standsFor: StandIn | undefined;
   /** Empty where it shares another's. */
   readonly etcdContainerNames: readonly pulumi.Output<string>[];
   readonly #args: ClusterArgs;
@@ -60,7 +72,13 @@ export class Cluster extends pulumi.ComponentResource {
     this.#args = args;
     this.scope = args.scope;
     this.routerNames = args.routerNames;
-    this.#config = clusterConfig({ ...args, upstream: args.regional?.upstream, rules: args.citus?.rules });
+    this.standsFor = args.standsFor;
+    this.#config = clusterConfig({
+      ...args,
+      upstream: args.regional?.upstream,
+      rules: args.citus?.rules ?? args.standsFor?.rules,
+      standsForNode: args.standsFor !== undefined,
+    });
     const members = etcdNames(args.etcdMembers);
     const token = dockerName(args.site.stack);
     // Who led last, and how far the WAL was, keeps a stale replica from taking over: it lives as long as the data.

@@ -19,6 +19,8 @@ export interface CommonClusterArgs
 export interface OneClusterArgs
   extends DatabaseCluster, Pick<ClusterArgs, "scope" | "slots" | "databases" | "beside" | "citus"> {
   readonly far?: BackupsArgs["far"];
+  /** Its repository of backups; default: it makes one. */
+  readonly repository?: BackupRepository;
 }
 
 /** Its servers, the primary-to-be first, and what backs it up. */
@@ -29,26 +31,34 @@ export interface ClusterServers {
   readonly backups: Backups;
 }
 
+/** A cluster's repository of backups. */
+export const clusterRepository = (
+  name: string,
+  { site, credentials, postgresVersion, retentionDays, volumeOptions, s3 }: CommonClusterArgs,
+  parent: pulumi.Resource,
+): BackupRepository =>
+  new BackupRepository(
+    `${name}-backup-repository`,
+    { site, credentials, postgresVersion, retentionDays, volumeOptions, s3, prefix: `${name}-` },
+    { parent },
+  );
+
 /**
  * One of a stack's clusters: a primary with replicas under Patroni, a repository of backups of its own. Names begin with the
  * cluster's (`shard1-pg0`), so that clusters come and go without touching the others.
  */
 export function clusterServers(
-  { name, nodes, scope, slots, databases, beside, citus, far }: OneClusterArgs,
+  { name, nodes, scope, slots, databases, beside, citus, far, ...given }: OneClusterArgs,
   args: CommonClusterArgs,
   parent: pulumi.Resource,
 ): ClusterServers {
   const [first, ...others] = nodes;
   if (!first) throw new Error(`cluster ${name} has no server`);
   const { site, credentials, postgresVersion, dataGenerations, dataVolumeOptions } = args;
-  const { retentionDays, volumeOptions, s3, intervalHours, fullDays } = args;
+  const { intervalHours, fullDays } = args;
   const child = { parent };
   const prefix = `${name}-`;
-  const repository = new BackupRepository(
-    `${prefix}backup-repository`,
-    { site, credentials, postgresVersion, retentionDays, volumeOptions, s3, prefix },
-    child,
-  );
+  const repository = given.repository ?? clusterRepository(name, args, parent);
   const cluster = new Cluster(
     `${prefix}cluster`,
     {
@@ -70,7 +80,11 @@ export function clusterServers(
   const servers = [primary.server, ...replicas.servers];
   const backups = new Backups(
     `${prefix}backups`,
-    { site, servers, clustered: true, repository, intervalHours, fullDays, prefix, far: far ?? [] },
+    {
+      ...{ site, servers, clustered: true, repository, intervalHours, fullDays, prefix, far: far ?? [] },
+      // In other regions others have the names that Citus' nodes have at home.
+      byContainer: citus !== undefined && far !== undefined && far.length > 0,
+    },
     child,
   );
   return { name, cluster, servers, backups };

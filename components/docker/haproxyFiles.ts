@@ -194,7 +194,7 @@ ${clusterBackends(one)}`;
  * where the primary is. Reads stay here as long as any server of this region is near enough.
  */
 function regionalRoutes(one: Routes, { others }: RoutedRegions): string {
-  const { suffix, index, ports } = one;
+  const { suffix, index, ports, alias } = one;
   const here = `{ nbsrv(guard) gt 0 } { nbsrv(primary${suffix}) gt 0 }`;
   const far = others.map(({ name, host, ports: of }) => {
     const there = of[index];
@@ -206,12 +206,12 @@ function regionalRoutes(one: Routes, { others }: RoutedRegions): string {
     ...{ expected: ANSWERS_200, connections: "tcp-ut 10s" },
   });
   return `frontend write${suffix}
-  bind :${ports.write}
+  ${bind(ports.write, alias?.write)}
   use_backend primary${suffix} if ${here}
   default_backend elsewhere${suffix}
 
 frontend read${suffix}
-  bind :${ports.read}
+  ${bind(ports.read, alias?.read)}
   use_backend replicas${suffix} if { nbsrv(replicas${suffix}) gt 0 }
   use_backend local${suffix} if { nbsrv(local${suffix}) gt 0 }
   default_backend elsewhere${suffix}
@@ -236,6 +236,26 @@ backend elsewhere${suffix}
   default-server ${CHECKS} on-marked-down shutdown-sessions tcp-ut 10s ${RESOLVED} resolve-opts allow-dup-ip
 ${far.join("")}`;
 }
+
+/**
+ * haproxy.cfg of what has a Citus node's names in a region with several servers for each node: it leads to the one that leads
+ * there, so that what has been asked of a node and what it is asked next come from the same server; while there is none, to any.
+ */
+export const nodeConf = (servers: readonly string[], maxConnections: number): string => `${head(maxConnections)}
+frontend node
+  bind :5432
+  use_backend leader if { nbsrv(leader) gt 0 }
+  default_backend local
+
+${backend({ name: "leader", servers, uri: "/leader", expected: ANSWERS_200, connections: "on-marked-down shutdown-sessions" })}
+${backend({ name: "local", servers, uri: "/read-only", expected: ANSWERS_200, connections: "tcp-ut 10s" })}
+frontend health
+  mode http
+  bind :${ROUTES.health}
+  timeout client 5s
+  monitor-uri /healthy
+  monitor fail if { nbsrv(leader) lt 1 } { nbsrv(local) lt 1 }
+`;
 
 const guardConf = ({ guard }: RoutedRegions): string => `
 backend guard

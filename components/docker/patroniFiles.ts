@@ -51,6 +51,8 @@ export interface ClusterConfigArgs {
   readonly upstream?: StandbyUpstream | undefined;
   /** Rules of pg_hba.conf and pg_ident.conf instead of the usual; default: those of a database that is one server's. */
   readonly rules?: { readonly hba: readonly string[]; readonly ident: readonly string[] } | undefined;
+  /** Whether it is a Citus cluster's node without Patroni knowing; default false. */
+  readonly standsForNode?: boolean;
 }
 
 /** The cluster's configuration: who may lead, and the settings of all its servers. Patroni applies a change at once. */
@@ -61,6 +63,7 @@ export function clusterConfig({
   databases = [],
   upstream,
   rules,
+  standsForNode = false,
 }: ClusterConfigArgs): Record<string, unknown> {
   return {
     ...LEASE,
@@ -87,6 +90,8 @@ export function clusterConfig({
       parameters: {
         ...IMAGE_SETTINGS,
         ...Object.fromEntries(Object.entries(settings).map(([name, setting]) => [name, confText(setting)])),
+        // What Patroni sets where it knows: a node reaches itself by its socket.
+        ...(standsForNode && { "citus.local_hostname": IMAGE_SETTINGS["unix_socket_directories"] }),
       },
       pg_hba: rules?.hba ?? [...HBA_RULES, ...databases.map(clientRule)],
       ...(rules && { pg_ident: rules.ident }),

@@ -87,12 +87,14 @@ export function postgresContainer(args: PostgresContainerArgs, parent: pulumi.Re
   );
   // Clients name the host they connected to, which may be the router: its names are on every server's certificate. The first is
   // whose it is: Citus' nodes know each other by it.
-  const names = [node.name, "localhost", "127.0.0.1", hostname, ...(cluster?.routerNames ?? [])];
+  const { standsFor } = cluster ?? {};
+  const others = [...(cluster?.routerNames ?? []), ...(standsFor?.names ?? [])];
+  const names = [node.name, "localhost", "127.0.0.1", hostname, ...others];
   const container = new docker.Container(
     node.name,
     {
       ...containerDefaults(site, node.hardware),
-      ...onNetwork(site, node.name),
+      ...onNetwork(site, node.name, ...(standsFor?.bearsNames ? standsFor.names : [])),
       name: hostname,
       hostname,
       image: site.postgresImage.id,

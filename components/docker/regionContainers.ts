@@ -4,12 +4,16 @@ import type { RegionPlan } from "../../stacks/regionPlan.ts";
 import type { PoolPlan } from "../../stacks/topology.ts";
 import { PgBouncerPool } from "../PgBouncerPool.ts";
 import { DATABASE } from "../roles.ts";
+import type { BackupRepository } from "../BackupRepository.ts";
 import { ReadReplicaSet } from "../ReadReplicaSet.ts";
 import { Router, type RouterArgs } from "../Router.ts";
 import { Cluster, type ClusterArgs } from "./cluster.ts";
-import type { DockerSite, Site } from "./DockerSite.ts";
+import { citusRegionRules } from "./citusFiles.ts";
+import { nodeNames } from "./citusNames.ts";
+import type { Site } from "./DockerSite.ts";
 import { gatewayContainer } from "./gateway.ts";
-import { ROUTER, ROUTES, clusterRoutes } from "./haproxyFiles.ts";
+import { haproxyContainer } from "./haproxyContainer.ts";
+import { ROUTER, ROUTES, clusterRoutes, nodeConf } from "./haproxyFiles.ts";
 import type { BuiltImage } from "./images.ts";
 import { type StandbyUpstream, standbyUpstream } from "./patroniFiles.ts";
 import { poolerNames, type PgbouncerContainers, type PgbouncerContainersArgs } from "./pgbouncerContainers.ts";
@@ -23,12 +27,16 @@ import { witnessContainer } from "./witness.ts";
 
 export interface ContainerRegionsArgs
   extends
-    Omit<PostgresContainerArgs, "site" | "node" | "place">,
+    Omit<PostgresContainerArgs, "site" | "node" | "place" | "repository">,
     Pick<ClusterArgs, "etcdMembers" | "synchronous" | "routerNames">,
     Pick<PgbouncerContainersArgs, "front" | "more" | "authDatabase">,
     Pick<RouterArgs, "maxReadLagBytes" | "maxConnections"> {
   /** Home's. */
-  readonly site: DockerSite;
+  readonly site: Site;
+  /** Where a cluster's backups and WAL are. */
+  readonly repositoryOf: (cluster: string) => BackupRepository;
+  /** Whether the clusters are nodes of a Citus cluster. */
+  readonly citus: boolean;
   /** The image of gateways. */
   readonly gatewayImage: BuiltImage;
   /** Every place, home first. */
@@ -51,6 +59,8 @@ export interface RegionContainers {
   readonly etcd: readonly pulumi.Output<string>[];
   readonly router: Router;
   readonly pool: PgbouncerContainers;
+  /** What has the nodes' names, of a Citus cluster with several servers for each node. */
+  readonly nodeRouters: readonly pulumi.Output<string>[];
 }
 
 /** What a place has beside servers: who agrees where the primary is, who acts on it, the way to the others. */
@@ -128,6 +138,9 @@ export function regionContainers(args: ContainerRegionsArgs, parent: pulumi.Reso
   return { regions, places: made, homeAgent };
 }
 
+/** What leads to a Citus cluster's node in a region, where that has several servers for it. */
+const nodeRouter = (cluster: string): string => `${cluster}-node`;
+
 /** The pool that reads beside one that writes. */
 const readPool = (pool: string): string => (pool.endsWith("_ro") ? pool : `${pool}_ro`);
 
@@ -139,7 +152,7 @@ interface RegionArgs extends Omit<ContainerRegionsArgs, "site"> {
 
 /** A region's servers, each cluster following home's, and what leads to them. */
 function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, parent: pulumi.Resource): RegionContainers {
-  const { site, place, places, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions } = args;
+  const { site, place, places, postgresVersion, credentials, dataGenerations, dataVolumeOptions } = args;
   const child = { parent };
   const { routerNames } = args;
   let first: Cluster | undefined;
@@ -155,6 +168,13 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
         scope: `${clusterScope(site.stack, cluster === "" ? FIRST_CLUSTER : cluster, dataGenerations.at(-1))}-${name}`,
         databases: args.databasesOf(cluster),
         regional: { upstream: args.upstreams[index] },
+        ...(args.citus && {
+          standsFor: {
+            rules: citusRegionRules(site.stack, name),
+            names: nodeNames(cluster),
+            bearsNames: nodes.length === 1,
+          },
+        }),
         ...(first && { beside: first }),
       },
       child,
@@ -163,8 +183,8 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
     const replicas = new ReadReplicaSet(
       `${prefix}replicas`,
       {
-        ...{ site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions },
-        ...{ cluster: state, nodes },
+        ...{ site, postgresVersion, credentials, dataGenerations, dataVolumeOptions },
+        ...{ cluster: state, nodes, repository: args.repositoryOf(cluster) },
       },
       child,
     );
@@ -191,6 +211,15 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
     },
     child,
   );
+  const nodeRouters = clusters
+    .filter(({ nodes }) => args.citus && nodes.length > 1)
+    .map(({ name: cluster, nodes }) => {
+      const conf = nodeConf(
+        nodes.map((node) => node.name),
+        args.maxConnections,
+      );
+      return haproxyContainer(parent, nodeRouter(cluster), site, conf, {}, nodeNames(cluster));
+    });
   const [main, ...others] = clusters;
   const router = new Router(
     `${name}-router`,
@@ -204,7 +233,10 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
       publishesShards: false,
       ...{ maxReadLagBytes: args.maxReadLagBytes, maxConnections: args.maxConnections, started: true },
     },
-    { parent, dependsOn: [...made.map(({ component }) => component), pool] },
+    { parent, dependsOn: [...made.map(({ component }) => component), ...nodeRouters, pool] },
   );
-  return { name, site, clusters: made, etcd: first?.etcdContainerNames ?? [], router, pool: pool.pool };
+  return {
+    ...{ name, site, clusters: made, etcd: first?.etcdContainerNames ?? [], router, pool: pool.pool },
+    nodeRouters: nodeRouters.map((container) => container.name),
+  };
 }
