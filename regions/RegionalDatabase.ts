@@ -1,8 +1,10 @@
 /** One database in several regions: reads near whoever asks, writes where the primary is, and what was written is read. */
+import type { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { inTransaction, using, usingClient } from "../sharding/work.ts";
 import { UserError } from "../tuning/errors.ts";
+import { CitusNodes, type ProbedTable, haveAll, tokenOf } from "./CitusNodes.ts";
 import { regionSuffix } from "./names.ts";
 import { type Token, lsnNumber } from "./token.ts";
 
@@ -13,6 +15,8 @@ export interface RegionalDatabaseOptions {
   readonly primary: pg.PoolConfig;
   /** Leads to the region's own replicas. */
   readonly replica: pg.PoolConfig;
+  /** Of a Citus cluster: a table by which its nodes are asked how far they are (`CGRAPH_PROBE`); default: it is one server's. */
+  readonly citus?: ProbedTable;
   /** Milliseconds for which a read waits for a replica to have a write before it goes to the primary; default 200. */
   readonly waitMs?: number;
   /** Connections of each of the two pools at most; default pg's, 10. */
@@ -28,6 +32,18 @@ export interface Written<T> {
 }
 
 const POLL_MS = 5;
+/** How often nodes are asked once more because shards have moved meanwhile. */
+const ASKED_AGAIN = 3;
+
+/** What `write` did is there, but how far the nodes of the Citus cluster are by then is not known: read it at the primary. */
+export class WrittenWithoutToken<T> extends Error {
+  readonly value: T;
+
+  constructor(value: T, cause: unknown) {
+    super("it is written, but how far the nodes are is not known: read it at the primary", { cause });
+    this.value = value;
+  }
+}
 
 /** The replica does not have it in time. */
 class NotYet extends Error {}
@@ -53,6 +69,8 @@ export class RegionalDatabase {
   readonly #primary: pg.Pool;
   readonly #replica: pg.Pool;
   readonly #waitMs: number;
+  /** What is known of the nodes at the primary, and at the region's standbys, which may be behind in that too. */
+  readonly #nodes: { readonly primary: CitusNodes; readonly replica: CitusNodes } | undefined;
 
   constructor(options: RegionalDatabaseOptions) {
     const onError = options.onError ?? (() => undefined);
@@ -68,6 +86,8 @@ export class RegionalDatabase {
     this.#primary = pool(options.primary);
     this.#replica = pool(options.replica);
     this.#waitMs = options.waitMs ?? 200;
+    const { citus } = options;
+    this.#nodes = citus && { primary: new CitusNodes(citus), replica: new CitusNodes(citus) };
   }
 
   /**
@@ -91,17 +111,56 @@ export class RegionalDatabase {
 
   /** Works in a transaction at the primary. What it wrote is there for whoever reads with the token. */
   write<T>(work: (client: pg.PoolClient) => Promise<T>): Promise<Written<T>> {
+    const nodes = this.#nodes?.primary;
     return using(this.#primary, async (client) => {
+      if (nodes) return this.#writeOnNodes(client, nodes, work);
       await client.query("BEGIN");
       const value = await work(client);
       // In one message: the primary may be far.
       const ended = (await client.query("COMMIT; SELECT pg_current_wal_insert_lsn()::text AS lsn")) as unknown;
       const [commit, position] = ended as [pg.QueryResult, pg.QueryResult<{ lsn: string }>];
-      if (commit.command !== "COMMIT") {
-        throw new Error("the transaction was rolled back: a statement in it had failed");
-      }
+      if (commit.command !== "COMMIT") throw rolledBack();
       return { value, token: { [this.name]: position.rows[0]?.lsn ?? "" } };
     });
+  }
+
+  async #writeOnNodes<T>(
+    client: pg.PoolClient,
+    nodes: CitusNodes,
+    work: (client: pg.PoolClient) => Promise<T>,
+  ): Promise<Written<T>> {
+    const asks = await nodes.sql(client, "written");
+    await client.query("BEGIN");
+    const value = await work(client);
+    let positions = await this.#commit(client, asks).then((said) => said && nodes.positions(said));
+    for (let tries = 0; !positions; tries++) {
+      const said = client.query(await nodes.sql(client, "written")) as unknown as Promise<pg.QueryResult[]>;
+      positions = nodes.positions(
+        await said.catch((error: unknown) => {
+          throw new WrittenWithoutToken(value, error);
+        }),
+      );
+      if (!positions && tries >= ASKED_AGAIN) throw new WrittenWithoutToken(value, "shards move all the time");
+    }
+    return { value, token: tokenOf(this.name, positions) };
+  }
+
+  /** Commits and asks, in one message; gives no answer where it was committed and a node could not be asked. */
+  async #commit(client: pg.PoolClient, asks: string): Promise<pg.QueryResult[] | undefined> {
+    const { connection } = client as unknown as { readonly connection: EventEmitter };
+    const done: string[] = [];
+    const note = ({ text }: { readonly text: string }): unknown => done.push(text);
+    connection.on("commandComplete", note);
+    try {
+      const [commit, ...said] = (await client.query(`COMMIT; ${asks}`)) as unknown as pg.QueryResult[];
+      if (commit?.command !== "COMMIT") throw rolledBack();
+      return said;
+    } catch (error) {
+      if (done[0] !== "COMMIT") throw error;
+      return undefined;
+    } finally {
+      connection.off("commandComplete", note);
+    }
   }
 
   /**
@@ -110,11 +169,16 @@ export class RegionalDatabase {
    */
   async read<T>(work: (client: pg.PoolClient) => Promise<T>, after: Token = {}): Promise<T> {
     const lsn = after[this.name];
-    if (lsn !== undefined) lsnNumber(lsn);
+    Object.values(after).forEach(lsnNumber);
+    const nodes = this.#nodes?.replica;
     const replica = await this.#replica.connect().catch(() => undefined);
     if (replica) {
       try {
-        return await usingClient(replica, (client) => this.#readAfter(client, lsn, work));
+        return await usingClient(replica, (client) =>
+          nodes && lsn !== undefined
+            ? this.#readOnNodes(client, nodes, after, work)
+            : this.#readAfter(client, lsn, work),
+        );
       } catch (error) {
         if (!(error instanceof NotYet || isUnreachable(error))) throw error;
       }
@@ -144,10 +208,35 @@ export class RegionalDatabase {
     });
   }
 
+  /** The same of a Citus cluster, where the rows may be on any node. */
+  async #readOnNodes<T>(
+    client: pg.PoolClient,
+    nodes: CitusNodes,
+    token: Token,
+    work: (client: pg.PoolClient) => Promise<T>,
+  ): Promise<T> {
+    const asks = await nodes.sql(client, "replayed");
+    const begin = "BEGIN READ ONLY ISOLATION LEVEL READ COMMITTED";
+    const until = performance.now() + this.#waitMs;
+    let [, ...said] = (await client.query(`${begin}; ${asks}`)) as unknown as pg.QueryResult[];
+    for (;;) {
+      const positions = nodes.positions(said);
+      if (positions && haveAll(this.name, token, positions)) break;
+      if (performance.now() > until) throw new NotYet();
+      if (positions) await sleep(POLL_MS);
+      said = (await client.query(await nodes.sql(client, "replayed"))) as unknown as pg.QueryResult[];
+    }
+    const value = await work(client);
+    if ((await client.query("COMMIT")).command !== "COMMIT") throw rolledBack();
+    return value;
+  }
+
   async close(): Promise<void> {
     await Promise.all([this.#primary.end(), this.#replica.end()]);
   }
 }
+
+const rolledBack = (): Error => new Error("the transaction was rolled back: a statement in it had failed");
 
 /** Whether nobody was there to ask: errors of the network, of a server that starts or ends, of a pool that has no server. */
 function isUnreachable(error: unknown): boolean {

@@ -1,6 +1,9 @@
 /** What a client has written, so that it can be shown to it wherever it reads next. Pure. */
 
-/** For each database that was written: how far its WAL had got when the write was there, such as `16/B374D848`. */
+/**
+ * For each database that was written: how far its WAL had got when the write was there, such as `16/B374D848`. Of a Citus cluster for
+ * each node: the coordinator under the database's own name, a worker with its identifier behind that and a dot.
+ */
 export type Token = Readonly<Record<string, string>>;
 
 const LSN = /^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/;
@@ -33,7 +36,7 @@ export function parseToken(text: string): Token {
   if (text === "") return {};
   return Object.fromEntries(
     text.split(",").map((part) => {
-      const [, database, lsn] = /^([a-zA-Z0-9_]+):(.+)$/.exec(part) ?? [];
+      const [, database, lsn] = /^([a-zA-Z0-9_]+(?:\.\d+)?):(.+)$/.exec(part) ?? [];
       if (database === undefined || lsn === undefined)
         throw new TypeError(`${JSON.stringify(part)} is no part of a token`);
       lsnNumber(lsn);

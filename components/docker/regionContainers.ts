@@ -22,7 +22,7 @@ import type { PostgresContainerArgs, PostgresServer } from "./postgresContainer.
 import { type Place, passages, routedRegions } from "./regionRoutes.ts";
 import { regionAgent } from "./regionAgent.ts";
 import { RegionSite } from "./RegionSite.ts";
-import { FIRST_CLUSTER, clusterScope } from "./shardRoutes.ts";
+import { FIRST_CLUSTER, regionScope } from "./shardRoutes.ts";
 import { witnessContainer } from "./witness.ts";
 
 export interface ContainerRegionsArgs
@@ -165,7 +165,7 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
       {
         ...{ site, credentials, postgresVersion, routerNames, settings: leader.settings, slots: {} },
         ...{ etcdMembers: args.etcdMembers, synchronous: args.synchronous, firstNode: leader.name },
-        scope: `${clusterScope(site.stack, cluster === "" ? FIRST_CLUSTER : cluster, dataGenerations.at(-1))}-${name}`,
+        scope: regionScope(site.stack, cluster, dataGenerations.at(-1), name),
         databases: args.databasesOf(cluster),
         regional: { upstream: args.upstreams[index] },
         ...(args.citus && {

@@ -20,6 +20,10 @@ export const shardNumber = (cluster: string): number => Number(cluster.slice("sh
 export const clusterScope = (stack: string, cluster: string, generation: number | undefined): string =>
   cluster === FIRST_CLUSTER ? `${stack}-${generation}` : `${stack}-${cluster}-${generation}`;
 
+/** The same of what follows it in a region beside home. */
+export const regionScope = (stack: string, cluster: string, generation: number | undefined, region: string): string =>
+  `${clusterScope(stack, cluster === "" ? FIRST_CLUSTER : cluster, generation)}-${region}`;
+
 /** The name in etcd that all nodes of a Citus cluster share; beside it Patroni keeps each node's group. */
 export const citusScope = (stack: string, generation: number | undefined): string => `${stack}-citus-${generation}`;
 

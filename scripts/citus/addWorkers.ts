@@ -9,7 +9,7 @@ import { note, step } from "../lib/progress.ts";
 import { checkTopology, checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import type { MoveContext } from "../migrate/context.ts";
 import { requireCitusToBeHad } from "../setup/citusImage.ts";
-import { checkNodeVersions, requireCitus, waitForNodes } from "./coordinator.ts";
+import { checkNodeVersions, requireCitus, requirePrimaryAtHome, standbyRegions, waitForNodes } from "./coordinator.ts";
 import { moveShards } from "./moves.ts";
 import { forgetPending, pendingOf, rememberWorkers } from "./pending.ts";
 
@@ -21,9 +21,10 @@ export interface Added {
 }
 
 /** Refuses where a worker of the same name has left its data: it would come back with tables and passwords of then. */
-async function refuseOldVolumes(stack: string, names: readonly string[]): Promise<void> {
+async function refuseOldVolumes(stack: string, names: readonly string[], regions: readonly string[]): Promise<void> {
+  const begins = names.flatMap((name) => [name, ...regions.map((region) => `${region}-${name}`)]);
   const volumes = (await listLabelled("volume", stack)).map(({ name }) => name);
-  const old = volumes.filter((volume) => names.some((name) => volume.startsWith(dockerName(stack, `${name}-`))));
+  const old = volumes.filter((volume) => begins.some((name) => volume.startsWith(dockerName(stack, `${name}-`))));
   if (old.length === 0) return;
   throw new UserError(
     `workers of these names have been here before, and their volumes are kept: ${old.join(", ")}`,
@@ -36,14 +37,16 @@ async function refuseOldVolumes(stack: string, names: readonly string[]): Promis
 export async function addWorkers(context: MoveContext, count: number, rebalances: boolean): Promise<Added> {
   const { name: stack } = context;
   const pending = pendingOf(stack, "add");
-  const before = requireCitus(stack, await context.values()).workers.length;
+  const now = await context.values();
+  const before = requireCitus(stack, now).workers.length;
+  requirePrimaryAtHome(now);
   const workers = pending?.workers ?? before + count;
   if (pending) note(`  going on: there are to be ${workers} workers`);
   const config = checkedConfig(stack, { stage: "5", workers: String(workers) });
   await checkTopology(config);
   await requireCitusToBeHad(config);
   const added = Array.from({ length: Math.max(0, workers - before) }, (_, index) => workerCluster(before + index + 1));
-  if (!pending) await refuseOldVolumes(stack, added);
+  if (!pending) await refuseOldVolumes(stack, added, standbyRegions(now));
   rememberWorkers(stack, { kind: "add", workers });
   // Before they are made: an `up` that follows a broken one then makes the rest.
   writeStackConfig(stack, { workers: String(workers) });

@@ -4,7 +4,7 @@ import { DATABASE } from "../../components/roles.ts";
 import { type CitusNode, NODES_SQL, type NodeVersions, VERSIONS_SQL, checkVersions } from "../../citus/nodes.ts";
 import type { CitusOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
-import { citusOf, clusterViews } from "../lib/clusters.ts";
+import { citusOf, clusterViews, regionsOf } from "../lib/clusters.ts";
 import { superuserScript } from "../shards/owner.ts";
 
 /** The Citus cluster of a stack. Throws a UserError where it has none. */
@@ -14,6 +14,22 @@ export function requireCitus(stack: string, values: StackValues): CitusOutput {
   throw new UserError(
     `stack ${stack} is at stage ${values.stage}, without a Citus cluster`,
     values.stage === 4 ? "see ./cgraph-db reshard for shards of stage 4" : "Citus comes with stage 5",
+    EXIT.refused,
+  );
+}
+
+/** The regions beside home in which workers have standbys. */
+export const standbyRegions = (values: StackValues): string[] =>
+  (regionsOf(values)?.all ?? []).slice(1).map(({ name }) => name);
+
+/** Refuses to change which workers there are while the primary is elsewhere: home's Patroni tells Citus of them. */
+export function requirePrimaryAtHome(values: StackValues): void {
+  const regions = regionsOf(values);
+  const home = regions?.all[0]?.name;
+  if (!regions || home === undefined || regions.primary === home) return;
+  throw new UserError(
+    `the primary is in ${regions.primary}, and workers come and go while it is in ${home}`,
+    `./cgraph-db region promote ${home} --force`,
     EXIT.refused,
   );
 }

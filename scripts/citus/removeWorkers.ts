@@ -1,6 +1,6 @@
 /** Fewer workers for a Citus cluster in use: their shards move to the others first. */
 import { workerCluster } from "../../components/docker/citusNames.ts";
-import { citusScope } from "../../components/docker/shardRoutes.ts";
+import { citusScope, clusterScope } from "../../components/docker/shardRoutes.ts";
 import { type CitusNode, checkRoom, forgetGroupSql } from "../../citus/nodes.ts";
 import type { RebalanceProgress } from "../../citus/rebalance.ts";
 import type { ClusterOutput, StackValues } from "../../stacks/outputs.ts";
@@ -14,7 +14,7 @@ import { checkedConfig, writeStackConfig } from "../lib/stackConfig.ts";
 import type { MoveContext } from "../migrate/context.ts";
 import { discard } from "../migrate/discard.ts";
 import { forgetClusters } from "../shards/forget.ts";
-import { citusNodes, onCoordinator, requireCitus } from "./coordinator.ts";
+import { citusNodes, onCoordinator, requireCitus, requirePrimaryAtHome, standbyRegions } from "./coordinator.ts";
 import { disksOf } from "./disks.ts";
 import { moveShards } from "./moves.ts";
 import { forgetPending, pendingOf, rememberWorkers } from "./pending.ts";
@@ -92,6 +92,7 @@ export async function removeWorkers(context: MoveContext, count: number, yes: bo
   const pending = pendingOf(stack, "remove");
   const values = await context.values();
   const citus = requireCitus(stack, values);
+  requirePrimaryAtHome(values);
   const workers = pending?.workers ?? citus.workers.length - count;
   if (workers < 1) {
     throw new UserError(
@@ -121,11 +122,16 @@ export async function removeWorkers(context: MoveContext, count: number, yes: bo
     await takeOut(context, values, going);
     return { value: undefined, done: "no longer in the cluster" };
   });
-  const names = new Set(removed);
+  const regions = standbyRegions(values);
+  const names = new RegExp(`^((${regions.join("|")})-)?(${removed.join("|")})-`);
   const brought = await context.bringTo(5, {
     config: { workers: String(workers) },
-    mayGo: (resource) => names.has(resource.slice(0, resource.indexOf("-"))),
+    mayGo: (resource) => names.test(resource),
   });
+  const generation = context.config(5).dataGenerations.at(-1);
+  // Under these names they stand in the regions only.
+  const scopes = removed.map((name) => clusterScope(stack, name, generation));
+  await forgetClusters(values, scopes);
   writeStackConfig(stack, { workers: String(workers) });
   await settle(brought.values);
   const keptVolumes = brought.left.filter((volume) => HOLDS_DATA.test(volume));

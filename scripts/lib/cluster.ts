@@ -2,7 +2,7 @@
 import type { NodeOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { RegionWatch, outOfReach } from "../regions/reach.ts";
-import { citusOf, regionalViews } from "./clusters.ts";
+import { citusOf, clusterViews, regionalViews } from "./clusters.ts";
 import { docker } from "./docker.ts";
 import { InContainer } from "./inContainer.ts";
 import { type Step, step } from "./progress.ts";
@@ -175,9 +175,11 @@ const FAILED_COPIES = 3;
 export async function settle(values: StackValues): Promise<void> {
   if (!isCluster(values)) return;
   const distributed = citusOf(values) ?? undefined;
+  // Elsewhere nobody takes writes.
+  const writing = new Set(clusterViews(values).flatMap((view) => view.values.nodes.map(({ name }) => name)));
   for (const view of regionalViews(values)) {
     await settleCluster(view.name === "" ? "servers" : view.name, view.values);
-    if (distributed) await awaitReady(view.values);
+    if (distributed && view.values.nodes.some(({ name }) => writing.has(name))) await awaitReady(view.values);
   }
 }
 
