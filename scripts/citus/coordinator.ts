@@ -22,13 +22,18 @@ export function requireCitus(stack: string, values: StackValues): CitusOutput {
 export const standbyRegions = (values: StackValues): string[] =>
   (regionsOf(values)?.all ?? []).slice(1).map(({ name }) => name);
 
+export const isPrimaryAtHome = (values: StackValues): boolean => {
+  const regions = regionsOf(values);
+  return !regions || regions.primary === regions.all[0]?.name;
+};
+
 /** Refuses to change which workers there are while the primary is elsewhere: home's Patroni tells Citus of them. */
 export function requirePrimaryAtHome(values: StackValues): void {
-  const regions = regionsOf(values);
-  const home = regions?.all[0]?.name;
-  if (!regions || home === undefined || regions.primary === home) return;
+  if (isPrimaryAtHome(values)) return;
+  const { primary, all } = regionsOf(values) ?? { primary: "", all: [] };
+  const home = all[0]?.name ?? "";
   throw new UserError(
-    `the primary is in ${regions.primary}, and workers come and go while it is in ${home}`,
+    `the primary is in ${primary}, and workers come and go while it is in ${home}`,
     `./cgraph-db region promote ${home} --force`,
     EXIT.refused,
   );

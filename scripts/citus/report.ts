@@ -3,8 +3,9 @@ import { type CitusNode, nodeName, shareOf, skewOf } from "../../citus/nodes.ts"
 import { type Rebalance, type RebalanceProgress, isUnderWay, movesAt } from "../../citus/rebalance.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { bytes, table } from "../lib/print.ts";
-import { citusOf } from "../lib/clusters.ts";
-import { citusNodes } from "./coordinator.ts";
+import { currentPrimary } from "../lib/cluster.ts";
+import { citusOf, clusterViews } from "../lib/clusters.ts";
+import { citusNodes, isPrimaryAtHome } from "./coordinator.ts";
 import { newestRebalance, progressText, rebalanceProgress } from "./moves.ts";
 
 export interface WorkerStatus {
@@ -32,22 +33,41 @@ export interface CitusStatus {
 }
 
 const workerStatus =
-  (nodes: readonly CitusNode[], rebalance: Rebalance | null) =>
+  (nodes: readonly CitusNode[], rebalance: Rebalance | null, leaders: ReadonlyMap<string, string>) =>
   (node: CitusNode): WorkerStatus => ({
-    ...{ name: nodeName(node), primary: node.host, shards: node.shards, bytes: node.bytes },
+    ...{
+      name: nodeName(node),
+      primary: leaders.get(nodeName(node)) ?? node.host,
+      shards: node.shards,
+      bytes: node.bytes,
+    },
     ...{ share: shareOf(node, nodes), takesShards: node.takesShards, moves: movesAt(rebalance, node.nodeId) },
   });
+
+/** Who leads each node while the primary is in another region, where Citus goes on calling them by home's names. */
+async function leadersAbroad(values: StackValues): Promise<ReadonlyMap<string, string>> {
+  if (isPrimaryAtHome(values)) return new Map();
+  return new Map(
+    await Promise.all(
+      clusterViews(values).map(async (view) => [view.name, (await currentPrimary(view.values)).name] as const),
+    ),
+  );
+}
 
 /** Null where the stack has no Citus cluster. Throws where the coordinator or a worker does not answer. */
 export async function citusStatus(values: StackValues): Promise<CitusStatus | null> {
   const citus = citusOf(values);
   if (!citus) return null;
-  const [nodes, rebalance] = await Promise.all([citusNodes(values), newestRebalance(values)]);
+  const [nodes, rebalance, leaders] = await Promise.all([
+    citusNodes(values),
+    newestRebalance(values),
+    leadersAbroad(values),
+  ]);
   return {
     shardCount: citus.shardCount,
     workers: nodes
       .filter(({ group, takesShards, shards }) => group > 0 || takesShards || shards > 0)
-      .map(workerStatus(nodes, rebalance)),
+      .map(workerStatus(nodes, rebalance, leaders)),
     skew: skewOf(nodes),
     rebalance: isUnderWay(rebalance) ? await rebalanceProgress(values) : null,
   };
