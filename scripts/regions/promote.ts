@@ -3,8 +3,9 @@ import { ROUTER, ROUTES, primaryHerePort } from "../../components/docker/haproxy
 import { namedIn, placesOf } from "../../components/docker/regionRoutes.ts";
 import type { RegionOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
+import { DATABASE } from "../../components/roles.ts";
 import { superuserSql } from "../lib/cluster.ts";
-import { allNodes } from "../lib/clusters.ts";
+import { allNodes, citusOf } from "../lib/clusters.ts";
 import { PoolPause } from "../lib/pooler.ts";
 import { bytes } from "../lib/print.ts";
 import { step } from "../lib/progress.ts";
@@ -211,7 +212,19 @@ export async function promote(values: StackValues, plan: PromotionPlan): Promise
     }
   });
   const seconds = (performance.now() - began) / 1000;
+  await decidePrepared(values, target);
   return { from: from.region, to: target.name, epoch, planned, seconds, lostBytes: await lostIn(target.agent, epoch) };
+}
+
+/**
+ * What the old region's coordinator had prepared on workers and not ended holds its locks until the new one decides; by itself it does
+ * so once a minute. Of a stack without Citus there is nothing to do.
+ */
+async function decidePrepared(values: StackValues, target: RegionOutput): Promise<void> {
+  if (!citusOf(values)) return;
+  const [coordinator] = await leadersOf(values, target.name);
+  if (coordinator === undefined) return;
+  await superuserSql(coordinator, "SELECT recover_prepared_transactions()", DATABASE).catch(() => undefined);
 }
 
 /** What a promotion has lost; null where the old region does not tell within a moment. */

@@ -29,7 +29,6 @@ describe("cgraph:regions", () => {
     [{ regions: "eu-west-1" }, 'cgraph:regions is "eu-west-1", which is not JSON'],
     [{ regions: '["Mars!"]' }, 'cgraph:regions is "["Mars!"]", which is not a list of 1 to 7 regions'],
     [{ stage: "1" }, "cgraph:regions names 3 regions, but stage 1 is a single server"],
-    [{ stage: "5" }, "cgraph:regions names 3 regions; a Citus cluster in Docker is in one, in this version"],
     [{ primaryRegion: "mars" }, "cgraph:primaryRegion is mars, which is none of the regions"],
     [{ regionReplicas: "9" }, 'cgraph:regionReplicas is "9", which is not a whole number from 1 to 5'],
   ])("refuses %j", (more, message) => {
