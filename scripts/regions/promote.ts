@@ -1,4 +1,5 @@
 /** `region promote` in Docker: the primary moves to another region. */
+import { citusGroup } from "../../components/docker/citusNames.ts";
 import { ROUTER, ROUTES, primaryHerePort } from "../../components/docker/haproxyFiles.ts";
 import { namedIn, placesOf } from "../../components/docker/regionRoutes.ts";
 import type { RegionOutput, StackValues } from "../../stacks/outputs.ts";
@@ -196,7 +197,7 @@ export async function promote(values: StackValues, plan: PromotionPlan): Promise
         planned ? `${from.region} ends its writes` : `waiting for ${from.region} to have ended its writes`,
       );
       const until = Date.now() + WRITABLE_MS;
-      while (!(await leadsHere(values, target))) {
+      while (!((await leadsHere(values, target)) && (await knowsLeaders(values, target)))) {
         if (Date.now() > until) {
           throw new UserError(
             `${target.name} does not take writes`,
@@ -214,6 +215,20 @@ export async function promote(values: StackValues, plan: PromotionPlan): Promise
   const seconds = (performance.now() - began) / 1000;
   await decidePrepared(values, target);
   return { from: from.region, to: target.name, epoch, planned, seconds, lostBytes: await lostIn(target.agent, epoch) };
+}
+
+/**
+ * Whether a coordinator at home knows who leads each of its nodes: Patroni tells it a moment after they have become primaries. Elsewhere
+ * the names in its tables lead to who does.
+ */
+async function knowsLeaders(values: StackValues, target: RegionOutput): Promise<boolean> {
+  if (!citusOf(values) || target.name !== regionNames(values)[0]) return true;
+  const state = (await regionStates(values)).find(({ name }) => name === target.name)?.state;
+  const leaders = (state?.clusters ?? []).map(({ name, leader }) => `${citusGroup(name)} ${leader}`);
+  const [coordinator] = await leadersOf(values, target.name);
+  const sql = "SELECT string_agg(groupid || ' ' || nodename, ',') FROM pg_dist_node WHERE noderole = 'primary'";
+  const known = await superuserSql(coordinator ?? "", sql, DATABASE).catch(() => "");
+  return known.split(",").sort().join() === leaders.sort().join();
 }
 
 /**
