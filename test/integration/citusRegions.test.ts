@@ -109,7 +109,7 @@ describe.skipIf(missing !== undefined)(
       { timeout: 300_000 },
       async () => {
         const all = [HOME, NEAR, FAR];
-        const where = `SELECT DISTINCT result FROM run_command_on_all_nodes($$SELECT pg_is_in_recovery() || ' ' || set_masklen(inet_server_addr(), 16)$$)`;
+        const where = `SELECT DISTINCT result FROM run_command_on_all_nodes($$SELECT pg_is_in_recovery() || ' ' || network(set_masklen(inet_server_addr(), 20))$$)`;
         const nets = await Promise.all(
           [NEAR, FAR].map((name) => ask<{ result: string }>(urlOf(name, "DATABASE_REPLICA_URL"), where)),
         );
