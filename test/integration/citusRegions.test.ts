@@ -131,7 +131,8 @@ describe.skipIf(missing !== undefined)(
           );
           const [home = 0, ...others] = took.map(median);
           console.log(`${what}: ${[home, ...others].map((ms) => ms.toFixed(2)).join(", ")} ms in ${all.join(", ")}`);
-          for (const other of others) expect(other - home).toBeLessThan(NEAR_MS);
+          // Of a machine that does much else besides, home's own times say how much that is.
+        for (const other of others) expect(other).toBeLessThan(Math.max(home + NEAR_MS, 1.5 * home));
         }
         for (const [index, name] of [NEAR, FAR].entries()) {
           const sql = `INSERT INTO written (region, n) VALUES ('timed', (extract(epoch FROM clock_timestamp()) * 1000)::bigint % 100000000 + ${index})`;
