@@ -65,7 +65,7 @@ beforeAll(async () => {
       const all = stage5("unit", config, planTopology(config, { cpus: 16, memoryMiB: 262_144 }));
       await new Promise<void>((resolve) =>
         pulumi.output(all).apply((known) => {
-          outputs.set(replicas, known as unknown as StackValues);
+          outputs.set(replicas, known);
           resolve();
         }),
       );
