@@ -8,13 +8,12 @@ import { cgraph, cgraphOk, freePort, removeStack, setConfig, uniqueStack } from 
 import { ask } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { FULL } from "../support/longDrills.ts";
-import { StackRegions, Writer, median, timedInTurns } from "../support/regionDrill.ts";
+import { FAR, HOME, NEAR, RegionalStack, Writer, median, timedInTurns } from "../support/regions.ts";
 
 const found = await citusBase();
 const missing = "missing" in found ? found.missing : undefined;
-const [HOME, NEAR, FAR] = ["us-east-1", "eu-west-1", "ap-southeast-1"] as const;
 const stack = uniqueStack();
-const regions = new StackRegions(stack);
+const regions = new RegionalStack(stack);
 const CONFIG = {
   ...{ workers: "2", shardCount: "8", replicas: "1", poolers: "1", maxConnections: "100", monitoring: "false" },
   ...{ messagesPremakeMonths: "1", regions: JSON.stringify([HOME, NEAR, FAR]) },
@@ -28,7 +27,7 @@ let env: Record<string, string>;
 
 const urlOf = (name: string, key = "DATABASE_URL"): string =>
   env[`${key}_${name.toUpperCase().replaceAll("-", "_")}`] ?? "";
-const following = (): Promise<boolean> => regions.following();
+const following = (): Promise<boolean> => regions.isFollowing();
 const verdict = async (): Promise<string> =>
   (JSON.parse(await cgraphOk("preview", "--stack", stack, "--json")) as { verdict: string }).verdict;
 
@@ -45,7 +44,7 @@ const write = async (client: pg.Client, name: string, n: number): Promise<void> 
   for (const kind of KINDS) await client.query(insert(kind), [name, n]);
   await client.query("COMMIT");
 };
-const writer = (region: string, time: string): Writer => new Writer(`${region}, ${time}`, urlOf(region), write);
+const writer = (region: string, time: string): Writer => new Writer(urlOf(region), `${region}, ${time}`, write);
 
 /** What a region's writer was told is written, and is not. */
 async function lostOf({ name, acknowledged }: Writer): Promise<Writer["acknowledged"]> {
@@ -189,7 +188,7 @@ describe.skipIf(missing !== undefined)(
     );
 
     it("refuses to move the primary away from a region that is well", async () => {
-      const { code, stderr } = await regions.run("promote", NEAR, "--yes");
+      const { code, stderr } = await regions.run("region", "promote", NEAR, "--yes");
       expect([code, /cgraph-db: (.*)/.exec(stderr)?.[1]]).toEqual([3, `${HOME} is healthy and takes the writes`]);
     });
 
@@ -205,7 +204,7 @@ describe.skipIf(missing !== undefined)(
         );
         await cgraphOk("region", "cut", HOME, "--stack", stack);
         const cutAt = Date.now();
-        const promoted = await regions.run("promote", NEAR, "--yes", "--json");
+        const promoted = await regions.run("region", "promote", NEAR, "--yes", "--json");
         expect(promoted.code, promoted.stderr).toBe(0);
         const { seconds, lostBytes } = JSON.parse(promoted.stdout) as { seconds: number; lostBytes: number | null };
         console.log(`promoted ${seconds.toFixed(1)} s after the command; lost: ${lostBytes} bytes`);
@@ -264,7 +263,7 @@ describe.skipIf(missing !== undefined)(
         () => Promise.resolve(home.acknowledged.length > 10 && near.acknowledged.length > 50),
         60_000,
       );
-      const { code, stdout, stderr } = await regions.run("promote", HOME, "--force", "--yes", "--json");
+      const { code, stdout, stderr } = await regions.run("region", "promote", HOME, "--force", "--yes", "--json");
       expect(code, stderr).toBe(0);
       const done = JSON.parse(stdout) as { seconds: number; planned: boolean; lostBytes: number | null };
       const after = [home, near].map(({ acknowledged }) => acknowledged.length);

@@ -5,7 +5,7 @@ import { roundTripMs } from "../../stacks/regionDelays.ts";
 import { cgraph, cgraphOk, removeStack, uniqueStack } from "../support/cli.ts";
 import { eventually } from "../support/eventually.ts";
 import { FULL } from "../support/longDrills.ts";
-import { FAR, HOME, NEAR, RegionalStack } from "../support/regions.ts";
+import { FAR, HOME, NEAR, RegionalStack, median } from "../support/regions.ts";
 
 const stack = uniqueStack();
 const regions = new RegionalStack(stack);
@@ -14,7 +14,6 @@ const PAIRS = FULL ? 11_440 : 400;
 const AT_ONCE = 40;
 const region = (...args: string[]) => regions.run("region", ...args);
 const urlOf = (name: string, key?: string): string => regions.urlOf(name, key);
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 
 /** Milliseconds of a question, one after the other. */
 async function timed(url: string, sql: string, times: number): Promise<number[]> {

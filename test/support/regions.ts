@@ -88,16 +88,23 @@ export class RegionalStack {
   }
 }
 
+/** What a writer does each time. */
+export type Write = (client: pg.Client, name: string, n: number) => Promise<unknown>;
+
+const writeRow: Write = (client, name, n) => client.query("INSERT INTO written (region, n) VALUES ($1, $2)", [name, n]);
+
 /** A client that writes as long as it may, with the numbers and times of what was acknowledged. */
 export class Writer {
   readonly acknowledged: { readonly n: number; readonly at: number }[] = [];
   errors = 0;
   readonly name: string;
+  readonly #write: Write;
   #stopped = false;
   readonly #running: Promise<void>;
 
-  constructor(url: string, name: string) {
+  constructor(url: string, name: string, write: Write = writeRow) {
     this.name = name;
+    this.#write = write;
     this.#running = this.#run(url);
   }
 
@@ -110,7 +117,7 @@ export class Writer {
           client.on("error", () => undefined);
           await client.connect();
         }
-        await client.query("INSERT INTO written (region, n) VALUES ($1, $2)", [this.name, n]);
+        await this.#write(client, this.name, n);
         this.acknowledged.push({ n, at: Date.now() });
         await sleep(20);
       } catch {
@@ -139,3 +146,24 @@ export class Writer {
 /** The longest time between two acknowledged writes, in milliseconds. */
 export const longestGapMs = ({ acknowledged }: Writer): number =>
   acknowledged.reduce((most, { at }, index) => Math.max(most, at - (acknowledged[index - 1]?.at ?? at)), 0);
+
+export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+
+/** Milliseconds that each of these takes to answer: they are asked in turns, so that what else the machine does is shared. */
+export async function timedInTurns(urls: readonly string[], sql: string, times: number): Promise<number[][]> {
+  const clients = urls.map((connectionString) => new pg.Client({ connectionString }));
+  await Promise.all(clients.map((client) => client.connect()));
+  try {
+    const took: number[][] = urls.map(() => []);
+    for (let n = 0; n < times; n++) {
+      for (const [index, client] of clients.entries()) {
+        const began = performance.now();
+        await client.query(sql);
+        took[index]?.push(performance.now() - began);
+      }
+    }
+    return took;
+  } finally {
+    await Promise.all(clients.map((client) => client.end()));
+  }
+}
