@@ -296,7 +296,7 @@ describe.skipIf(missing !== undefined)(
           await cgraphOk("workers", "add", "--stack", stack, "--json");
           const rows = await ask<{ n: number }>(
             urlOf(NEAR, "DATABASE_REPLICA_URL"),
-            "SELECT count(DISTINCT nodename)::int AS n FROM pg_dist_shard_placement",
+            "SELECT count(DISTINCT nodename)::int AS n FROM pg_dist_shard_placement WHERE nodename LIKE 'worker%'",
           );
           expect(rows).toEqual([{ n: 3 }]);
           const everything = "SELECT count(*)::int AS n FROM written WHERE region = 'there'";
