@@ -123,7 +123,9 @@ ALTER TABLE public.${table} ENABLE REPLICA TRIGGER ${name};`;
 export const keepOwnSql = (tables: readonly ShardedTable[]): string => `CREATE SCHEMA IF NOT EXISTS ${SCHEMA};
 CREATE TABLE IF NOT EXISTS ${SCHEMA}.changed_users (id uuid PRIMARY KEY);
 CREATE OR REPLACE FUNCTION ${SCHEMA}.leave_out() RETURNS trigger LANGUAGE plpgsql AS $body$ BEGIN RETURN NULL; END $body$;
-CREATE OR REPLACE FUNCTION ${SCHEMA}.remember_user() RETURNS trigger LANGUAGE plpgsql AS $body$
+-- Changes arrive with the rights of the table's owner, who may not enter this schema.
+CREATE OR REPLACE FUNCTION ${SCHEMA}.remember_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
   INSERT INTO ${SCHEMA}.changed_users VALUES (CASE TG_OP WHEN 'DELETE' THEN OLD.id ELSE NEW.id END) ON CONFLICT DO NOTHING;
   RETURN NULL;
