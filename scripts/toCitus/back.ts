@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   BACK_APPLIERS_SQL,
+  BACK_ERRORS_SQL,
   BACK_SUBSCRIPTIONS_SQL,
   LAST_SHARD_SQL,
   LIFE_SQL,
@@ -127,9 +128,14 @@ export async function followCitus(places: CitusPlaces, progress: Pick<Progress, 
 /** What is behind by less arrives while clients wait for a moment. */
 const NEAR_BYTES = 64 * 1024;
 const CATCH_UP_MS = 30 * 60_000;
+/** A change that fails so often in a row does not pass by itself. */
+const MOST_ERRORS = 5;
 
 /** Waits until the databases before have nearly all. Throws where they do not get there. */
 export async function catchUpBack(places: CitusPlaces, progress: Pick<Progress, "detail">): Promise<void> {
+  const errors = (): Promise<number[]> =>
+    Promise.all(places.sources.map(async ({ ask }) => Number(await ask(BACK_ERRORS_SQL))));
+  const before = await errors();
   for (const until = Date.now() + CATCH_UP_MS; ; await sleep(200)) {
     const lags = await Promise.all(places.nodes.map(async ({ ask }) => Number(await ask(backLagSql, "postgres"))));
     const applied = await Promise.all(
@@ -139,6 +145,14 @@ export async function catchUpBack(places: CitusPlaces, progress: Pick<Progress, 
     );
     const behind = Math.max(...lags);
     if (behind < NEAR_BYTES && applied.every(Boolean)) return;
+    const failing = (await errors()).findIndex((count, index) => count - (before[index] ?? 0) >= MOST_ERRORS);
+    if (failing >= 0) {
+      throw new UserError(
+        `${places.sources[failing]?.name} cannot apply a change that comes back from the Citus cluster`,
+        "its server's log says which (./cgraph-db logs); mend that, then call this again; clients go on as before",
+        EXIT.failed,
+      );
+    }
     progress.detail(`${bytes(behind)} of WAL to go back`);
     if (Date.now() < until) continue;
     throw new UserError(
