@@ -4,7 +4,7 @@ import { RegionalDatabase } from "../../regions/RegionalDatabase.ts";
 import { roundTripMs } from "../../stacks/regionDelays.ts";
 import { cgraph, cgraphOk, removeStack, uniqueStack } from "../support/cli.ts";
 import { eventually } from "../support/eventually.ts";
-import { FULL } from "../support/longDrills.ts";
+import { FULL, LONG } from "../support/longDrills.ts";
 import { FAR, HOME, NEAR, RegionalStack, median } from "../support/regions.ts";
 
 const stack = uniqueStack();
@@ -112,8 +112,8 @@ describe("a stack in three regions", () => {
     expect(await refused("mars")).toEqual([2, "there is no region mars"]);
   });
 
-  it(
-    "stops a move while a region is cut off, and says which; it can be taken back when that is back",
+  it.runIf(FULL)(
+    `stops a move while a region is cut off, and says which; it can be taken back when that is back${LONG}`,
     { timeout: 300_000 },
     async () => {
       const migrate = (...args: string[]) => regions.run("migrate", ...args, "--yes");
