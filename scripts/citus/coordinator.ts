@@ -5,6 +5,7 @@ import { type CitusNode, NODES_SQL, type NodeVersions, VERSIONS_SQL, checkVersio
 import type { CitusOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { citusOf, clusterViews, regionsOf } from "../lib/clusters.ts";
+import { isPrimaryAtHome } from "../regions/reach.ts";
 import { superuserScript } from "../shards/owner.ts";
 
 /** The Citus cluster of a stack. Throws a UserError where it has none. */
@@ -21,11 +22,6 @@ export function requireCitus(stack: string, values: StackValues): CitusOutput {
 /** The regions beside home in which workers have standbys. */
 export const standbyRegions = (values: StackValues): string[] =>
   (regionsOf(values)?.all ?? []).slice(1).map(({ name }) => name);
-
-export const isPrimaryAtHome = (values: StackValues): boolean => {
-  const regions = regionsOf(values);
-  return !regions || regions.primary === regions.all[0]?.name;
-};
 
 /** Refuses to change which workers there are while the primary is elsewhere: home's Patroni tells Citus of them. */
 export function requirePrimaryAtHome(values: StackValues): void {

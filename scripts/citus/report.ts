@@ -5,7 +5,8 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import { bytes, table } from "../lib/print.ts";
 import { currentPrimary } from "../lib/cluster.ts";
 import { citusOf, clusterViews } from "../lib/clusters.ts";
-import { citusNodes, isPrimaryAtHome } from "./coordinator.ts";
+import { isPrimaryAtHome } from "../regions/reach.ts";
+import { citusNodes } from "./coordinator.ts";
 import { newestRebalance, progressText, rebalanceProgress } from "./moves.ts";
 
 export interface WorkerStatus {

@@ -82,13 +82,16 @@ async function requireRegions(values: StackValues, doing: string): Promise<void>
   }
 }
 
+/** Also true of a stack with one region. */
+export const isPrimaryAtHome = (values: StackValues): boolean =>
+  currentPrimaryRegion(values) === regionNames(values)[0];
+
 /** Throws a UserError, refused, where the primary is not at home. `doing`: what works there only. */
 function requirePrimaryAtHome(values: StackValues, doing: string): void {
+  if (isPrimaryAtHome(values)) return;
   const [home] = regionNames(values);
-  const primary = currentPrimaryRegion(values);
-  if (home === undefined || primary === home) return;
   throw new UserError(
-    `the primary is in ${primary}: ${doing} works while it is in ${home}, where the stack began`,
+    `the primary is in ${currentPrimaryRegion(values)}: ${doing} works while it is in ${home}, where the stack began`,
     `hand it over first: ./cgraph-db region promote ${home} --force`,
     EXIT.refused,
   );

@@ -8,7 +8,8 @@ import { placesOf, routedRegions } from "../../components/docker/regionRoutes.ts
 import { regionScope } from "../../components/docker/shardRoutes.ts";
 import { CGRAPH_PROBE, CitusNodes, type Position, haveAll, tokenOf } from "../../regions/CitusNodes.ts";
 import { formatToken, later, parseToken } from "../../regions/token.ts";
-import { isPrimaryAtHome, requirePrimaryAtHome } from "../../scripts/citus/coordinator.ts";
+import { requirePrimaryAtHome } from "../../scripts/citus/coordinator.ts";
+import { isPrimaryAtHome } from "../../scripts/regions/reach.ts";
 import { readConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { planTopology } from "../../stacks/topology.ts";
