@@ -25,7 +25,12 @@ function propertiesIn(node: ts.Node): Set<string> {
 /** Whether every property is written here: no variable in their place, and none spread among them. */
 const isWhole = (node: ts.Node): boolean =>
   ts.isObjectLiteralExpression(node) &&
-  under(node).every((one) => !ts.isSpreadAssignment(one) || ts.isParenthesizedExpression(one.expression));
+  under(node).every(
+    (one) =>
+      !ts.isSpreadAssignment(one) ||
+      ts.isParenthesizedExpression(one.expression) ||
+      ts.isObjectLiteralExpression(one.expression),
+  );
 
 /** The type of a class of @pulumi/aws, by what a file calls it: `rds.Instance`, `Provider`; undefined for others. */
 function typeOf(name: string, text: string): string | undefined {
