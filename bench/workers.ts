@@ -24,7 +24,7 @@ const SHARDS = 12;
 const CLIENTS = 12;
 const SENDERS = 10_000;
 /** Of each of a worker's servers in the second part: with three workers, coordinator and pgbench then fit the machine. */
-const LITTLE_CPU = 0.12;
+const LITTLE_CPU = 0.2;
 
 const PICK = `\\set u random(1, ${SENDERS})\n`;
 const SENDER = "md5((:u)::text)::uuid";
