@@ -6,7 +6,7 @@ import type { Cluster } from "./docker/cluster.ts";
 import {
   type ClusterServers,
   type CommonClusterArgs,
-  clusterRepository,
+  clusterRepositories,
   clusterServers,
 } from "./docker/clusterServers.ts";
 import { citusScope } from "./docker/shardRoutes.ts";
@@ -22,9 +22,7 @@ export interface ContainerCitusClusterArgs extends CommonClusterArgs {
   /** A cluster whose etcd the nodes share; default: the coordinator has one, and the workers share that. */
   readonly beside?: Cluster | undefined;
   /** Makes the regions beside home, given where each cluster's backups are; default: there are none. */
-  readonly regionsOf?: (
-    repositoryOf: (cluster: string) => BackupRepository,
-  ) => Pick<CommonClusterArgs, "regional"> & { readonly farOf: (cluster: string) => BackupsArgs["far"] };
+  readonly regionsOf?: (repositoryOf: (cluster: string) => BackupRepository) => (cluster: string) => BackupsArgs["far"];
   /** Containers on the stack's network from which clients come, and not nodes. */
   readonly clientContainers: readonly string[];
 }
@@ -57,21 +55,16 @@ export class CitusCluster<Args extends CitusClusterArgs = ContainerCitusClusterA
     const scope = citusScope(stack, args.dataGenerations.at(-1));
     const rules = { hba: citusHbaRules(stack, args.clientContainers), ident: CITUS_IDENT_RULES };
     const planned: DatabaseCluster[] = [{ name: COORDINATOR, nodes: args.coordinator }, ...args.plan.others];
-    const repositories = new Map(planned.map(({ name }) => [name, clusterRepository(name, args, this)]));
-    const repositoryOf = (cluster: string): BackupRepository => {
-      const found = repositories.get(cluster);
-      if (!found) throw new Error(`there is no node ${cluster}`);
-      return found;
-    };
-    const regions = args.regionsOf?.(repositoryOf);
+    const repositoryOf = clusterRepositories(planned, args, this);
+    const farOf = args.regionsOf?.(repositoryOf);
     const node = (cluster: DatabaseCluster, beside: Cluster | undefined): ClusterServers =>
       clusterServers(
         {
           ...{ ...cluster, scope, beside, slots: {}, repository: repositoryOf(cluster.name) },
-          far: regions?.farOf(cluster.name),
+          far: farOf?.(cluster.name),
           citus: { group: { group: citusGroup(cluster.name), database: DATABASE }, rules },
         },
-        { ...args, regional: regions?.regional },
+        args,
         this,
       );
     const coordinator = node({ name: COORDINATOR, nodes: args.coordinator }, args.beside);

@@ -2,24 +2,31 @@ import * as pulumi from "@pulumi/pulumi";
 import type { AwsNode } from "../stacks/aws/plan.ts";
 import type { DatabaseCluster } from "../stacks/topology.ts";
 import type { RdsPrimaryArgs, RdsServer } from "./aws/rdsInstance.ts";
+import type { BackupRepository } from "./BackupRepository.ts";
 import type { BackupsArgs } from "./Backups.ts";
 import type { Cluster, ClusterArgs } from "./docker/cluster.ts";
-import { type ClusterServers, type CommonClusterArgs, clusterServers } from "./docker/clusterServers.ts";
-import { clusterScope } from "./docker/shardRoutes.ts";
+import {
+  type ClusterServers,
+  type CommonClusterArgs,
+  clusterRepositories,
+  clusterServers,
+} from "./docker/clusterServers.ts";
+import { FIRST_CLUSTER, clusterScope } from "./docker/shardRoutes.ts";
 import { PrimaryDb } from "./PrimaryDb.ts";
 import { ReadReplicaSet } from "./ReadReplicaSet.ts";
 
 export interface ContainerShardSetArgs extends CommonClusterArgs {
   /** The first cluster, shard 0: the others share its etcd. */
   readonly first: Cluster;
+  readonly firstRepository: BackupRepository;
   /** All others: the global database's and the other shards'. */
   readonly clusters: readonly DatabaseCluster[];
   /** Logical slots of a cluster that outlive a failover. */
   readonly slotsOf: (cluster: string) => ClusterArgs["slots"];
   /** Databases of a cluster that clients reach beside the application's. */
   readonly databasesOf: (cluster: string) => readonly string[];
-  /** A cluster's servers in other regions. */
-  readonly farOf: (cluster: string) => BackupsArgs["far"];
+  /** Makes the other regions, given where each cluster's backups are; gives a cluster's servers there. */
+  readonly regionsOf: (repositoryOf: (cluster: string) => BackupRepository) => (cluster: string) => BackupsArgs["far"];
 }
 
 export interface RdsShardSetArgs extends Omit<RdsPrimaryArgs, "node"> {
@@ -49,9 +56,7 @@ export class ShardSet<Args extends ShardSetArgs> extends pulumi.ComponentResourc
     super("cgraph:db:ShardSet", name, {}, opts);
     const given: ShardSetArgs = args;
     const clusters: readonly (ShardCluster | RdsShardCluster)[] =
-      "target" in given
-        ? given.clusters.map((cluster) => this.#onRds(cluster, given))
-        : given.clusters.map((cluster) => this.#inContainers(cluster, given));
+      "target" in given ? given.clusters.map((cluster) => this.#onRds(cluster, given)) : this.#inContainers(given);
     this.clusters = clusters as typeof this.clusters;
     this.registerOutputs({ clusters: clusters.map((cluster) => cluster.name) });
   }
@@ -70,13 +75,20 @@ export class ShardSet<Args extends ShardSetArgs> extends pulumi.ComponentResourc
     return { name, servers: [primary.server, ...replicas.servers] };
   }
 
-  #inContainers({ name, nodes }: DatabaseCluster, args: ContainerShardSetArgs): ShardCluster {
-    const scope = clusterScope(args.site.stack, name, args.dataGenerations.at(-1));
-    const { first: beside, slotsOf, databasesOf, farOf } = args;
-    return clusterServers(
-      { ...{ name, nodes, scope, beside }, slots: slotsOf(name), databases: databasesOf(name), far: farOf(name) },
-      args,
-      this,
+  #inContainers(args: ContainerShardSetArgs): ShardCluster[] {
+    const repositoryOf = clusterRepositories(args.clusters, args, this);
+    const farOf = args.regionsOf((cluster) =>
+      cluster === FIRST_CLUSTER ? args.firstRepository : repositoryOf(cluster),
     );
+    const { first: beside, slotsOf, databasesOf } = args;
+    return args.clusters.map(({ name, nodes }) => {
+      const scope = clusterScope(args.site.stack, name, args.dataGenerations.at(-1));
+      const one = { name, nodes, scope, beside, repository: repositoryOf(name) };
+      return clusterServers(
+        { ...one, slots: slotsOf(name), databases: databasesOf(name), far: farOf(name) },
+        args,
+        this,
+      );
+    });
   }
 }

@@ -9,7 +9,7 @@ import { dockerName } from "../components/docker/names.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, repositoryOptions } from "./foundation.ts";
 import type { ClusterOutput } from "./outputs.ts";
-import { ALONE, type HomeRegional, type RegionsNeeds, regionsOf } from "./regions.ts";
+import { ALONE, type HomeRegional, type RegionsNeeds, regionalClusters, regionsOf } from "./regions.ts";
 import { describeClusters } from "./shardOutputs.ts";
 import type { Topology } from "./topology.ts";
 
@@ -39,12 +39,19 @@ export function citusCluster(
     ...{ site, credentials, postgresVersion, dataGenerations, dataVolumeOptions, plan, beside },
     coordinator: nodes,
     clientContainers: [dockerName(stack, ROUTER), dockerName(stack, "exporters")],
-    ...{ routerNames, regional: undefined },
+    ...{ routerNames, regional: regions && regionalClusters(topology) },
     ...(regions && {
       regionsOf: (repositoryOf) => {
-        const needs = { ...regions, routerNames, databasesOf: () => [], citus: true, repositoryOf };
+        const needs = {
+          ...regions,
+          routerNames,
+          databasesOf: () => [],
+          slotsOf: () => ({}),
+          citus: true,
+          repositoryOf,
+        };
         regional = regionsOf(stack, config, topology, { credentials, site }, needs);
-        return { regional: regional.clusters, farOf: regional.farOf };
+        return regional.farOf;
       },
     }),
     etcdMembers: config.etcdMembers,

@@ -23,7 +23,6 @@ import { type Topology, clustersOf } from "./topology.ts";
 
 /** What home's parts need to know of other regions; where there are none, what they always were. */
 export interface HomeRegional {
-  readonly clusters: ClusterArgs["regional"];
   readonly router: RoutedRegions | undefined;
   /** What has to be there before home's router. */
   readonly first: readonly pulumi.Resource[];
@@ -33,13 +32,16 @@ export interface HomeRegional {
 }
 
 export const ALONE: HomeRegional = {
-  clusters: undefined,
   router: undefined,
   first: [],
   farOf: () => [],
   services: [],
   output: null,
 };
+
+/** What home's clusters know of other regions: that there are some. */
+export const regionalClusters = ({ regions }: Topology): ClusterArgs["regional"] =>
+  regions.length === 0 ? undefined : { upstream: undefined };
 
 export type RegionsNeeds = Pick<
   ContainerRegionsArgs,
@@ -49,6 +51,7 @@ export type RegionsNeeds = Pick<
   | "maxConnections"
   | "maxReadLagBytes"
   | "databasesOf"
+  | "slotsOf"
   | "routerNames"
   | "citus"
   | "repositoryOf"
@@ -81,7 +84,6 @@ export function regionsOf(
     ...needs,
   });
   return {
-    clusters: { upstream: undefined },
     router: routedRegions(home, places, clusters.length),
     first: [made.homeAgent],
     farOf: (cluster) =>

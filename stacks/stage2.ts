@@ -15,7 +15,7 @@ import { arriving } from "./citus.ts";
 import type { StackConfig } from "./config.ts";
 import { type Foundation, foundation, repositoryOptions } from "./foundation.ts";
 import { aloneOutputs } from "./stage1.ts";
-import { regionsOf } from "./regions.ts";
+import { ALONE, type HomeRegional, type RegionsNeeds, regionalClusters, regionsOf } from "./regions.ts";
 import { NOT_MONITORED, monitor } from "./monitor.ts";
 import { type ServiceOutput, type StackOutputs, describeNode, describeService } from "./outputs.ts";
 import {
@@ -59,8 +59,8 @@ export interface ReplicatedOptions {
 /** Whether the application's names lead to the router database: not while a move to shards is prepared. */
 const leadsToRouter = ({ phase }: StackConfig): boolean => phase === "none";
 
-/** Slots of the clusters beside the first: the global database's for its subscribers. */
-const slotsOf =
+/** Logical slots that outlive failovers: the global database's for its subscribers. The cache follows by a temporary one. */
+const slotsWith =
   (shards: number) =>
   (cluster: string): ClusterArgs["slots"] =>
     cluster === GLOBAL_CLUSTER
@@ -83,19 +83,16 @@ export function replicated(
   const { credentials, site, repository } = base;
   const { postgresVersion, dataGenerations, dataVolumeOptions, ports } = config;
   const databasesOf = (name: string): string[] => (name === GLOBAL_CLUSTER ? [ROUTER_DATABASE] : []);
+  const slotsOf = slotsWith(sharding?.shards ?? 0);
   const pools = sharding && shardedPools(sharding, leadsToRouter(config));
   const maxReadLagBytes = config.maxReadLagMiB * MiB;
   const maxConnections = routerConnections(pool);
   const routerNames = [ROUTER, dockerName(stack, ROUTER)];
-  const regional = regionsOf(stack, config, topology, base, {
-    ...pools,
-    maxReadLagBytes,
-    maxConnections,
-    databasesOf,
-    routerNames,
-    citus: false,
-    repositoryOf: () => repository,
-  });
+  const regionsWith = (repositoryOf: RegionsNeeds["repositoryOf"]): HomeRegional => {
+    const needs = { ...pools, maxReadLagBytes, maxConnections, databasesOf, slotsOf, routerNames, repositoryOf };
+    return regionsOf(stack, config, topology, base, { ...needs, citus: false });
+  };
+  let regional = sharding ? ALONE : regionsWith(() => repository);
   const cluster = new Cluster("cluster", {
     site,
     credentials,
@@ -106,9 +103,8 @@ export function replicated(
     settings: first.settings,
     synchronous: config.synchronous,
     restores: repository.restores,
-    regional: regional.clusters,
-    // The cache follows by a temporary one.
-    slots: {},
+    regional: regionalClusters(topology),
+    slots: slotsOf(FIRST_CLUSTER),
     routerNames,
   });
   const common = { site, postgresVersion, credentials, repository, dataGenerations, dataVolumeOptions };
@@ -124,11 +120,15 @@ export function replicated(
     new ShardSet("shards", {
       ...{ site, credentials, postgresVersion, dataGenerations, dataVolumeOptions, routerNames },
       first: cluster,
+      firstRepository: repository,
       clusters: sharding.others,
-      slotsOf: slotsOf(sharding.shards),
+      slotsOf,
       databasesOf,
-      regional: regional.clusters,
-      farOf: regional.farOf,
+      regional: regionalClusters(topology),
+      regionsOf: (repositoryOf) => {
+        regional = regionsWith(repositoryOf);
+        return regional.farOf;
+      },
       etcdMembers: config.etcdMembers,
       synchronous: config.synchronous,
       ...repositoryOptions(config),

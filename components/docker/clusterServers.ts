@@ -19,8 +19,8 @@ export interface CommonClusterArgs
 export interface OneClusterArgs
   extends DatabaseCluster, Pick<ClusterArgs, "scope" | "slots" | "databases" | "beside" | "citus"> {
   readonly far?: BackupsArgs["far"];
-  /** Its repository of backups; default: it makes one. */
-  readonly repository?: BackupRepository;
+  /** Its repository of backups. */
+  readonly repository: BackupRepository;
 }
 
 /** Its servers, the primary-to-be first, and what backs it up. */
@@ -31,24 +31,32 @@ export interface ClusterServers {
   readonly backups: Backups;
 }
 
-/** A cluster's repository of backups. */
-export const clusterRepository = (
-  name: string,
+/** Makes each cluster's repository of backups; a cluster's servers in other regions need it too. */
+export function clusterRepositories(
+  clusters: readonly DatabaseCluster[],
   { site, credentials, postgresVersion, retentionDays, volumeOptions, s3 }: CommonClusterArgs,
   parent: pulumi.Resource,
-): BackupRepository =>
-  new BackupRepository(
-    `${name}-backup-repository`,
-    { site, credentials, postgresVersion, retentionDays, volumeOptions, s3, prefix: `${name}-` },
-    { parent },
+): (cluster: string) => BackupRepository {
+  const common = { site, credentials, postgresVersion, retentionDays, volumeOptions, s3 };
+  const made = new Map(
+    clusters.map(({ name }) => [
+      name,
+      new BackupRepository(`${name}-backup-repository`, { ...common, prefix: `${name}-` }, { parent }),
+    ]),
   );
+  return (name) => {
+    const found = made.get(name);
+    if (!found) throw new Error(`there is no cluster ${name}`);
+    return found;
+  };
+}
 
 /**
  * One of a stack's clusters: a primary with replicas under Patroni, a repository of backups of its own. Names begin with the
  * cluster's (`shard1-pg0`), so that clusters come and go without touching the others.
  */
 export function clusterServers(
-  { name, nodes, scope, slots, databases, beside, citus, far, ...given }: OneClusterArgs,
+  { name, nodes, scope, slots, databases, beside, citus, far, repository }: OneClusterArgs,
   args: CommonClusterArgs,
   parent: pulumi.Resource,
 ): ClusterServers {
@@ -58,7 +66,6 @@ export function clusterServers(
   const { intervalHours, fullDays } = args;
   const child = { parent };
   const prefix = `${name}-`;
-  const repository = given.repository ?? clusterRepository(name, args, parent);
   const cluster = new Cluster(
     `${prefix}cluster`,
     {

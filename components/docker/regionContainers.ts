@@ -49,6 +49,8 @@ export interface ContainerRegionsArgs
   readonly roundTripMs: (from: string, to: string) => number;
   /** Databases of a cluster that clients reach beside the application's. */
   readonly databasesOf: (cluster: string) => readonly string[];
+  /** Logical slots that a cluster has wherever it takes writes. */
+  readonly slotsOf: (cluster: string) => ClusterArgs["slots"];
 }
 
 /** A region beside home, as it has been made. */
@@ -163,9 +165,10 @@ function oneRegion({ name, clusters, ports }: RegionPlan, args: RegionArgs, pare
     const state = new Cluster(
       `${prefix}cluster`,
       {
-        ...{ site, credentials, postgresVersion, routerNames, settings: leader.settings, slots: {} },
+        ...{ site, credentials, postgresVersion, routerNames, settings: leader.settings },
         ...{ etcdMembers: args.etcdMembers, synchronous: args.synchronous, firstNode: leader.name },
         scope: regionScope(site.stack, cluster, dataGenerations.at(-1), name),
+        slots: args.slotsOf(cluster),
         databases: args.databasesOf(cluster),
         regional: { upstream: args.upstreams[index] },
         ...(args.citus && {

@@ -12,27 +12,35 @@ interface Made {
   readonly inputs: Readonly<Record<string, unknown>>;
 }
 
-/** The stacks that are planned, by their servers for each node in each region beside home. */
-const made = new Map<number, Made[]>();
-const outputs = new Map<number, StackValues>();
-let collecting = 1;
+/** The stacks that are planned: Citus clusters with one and two servers for each node in a region, and shards. */
+const STACKS = {
+  one: { stage: "5", workers: "2", regionReplicas: "1" },
+  two: { stage: "5", workers: "2", regionReplicas: "2" },
+  shards: { stage: "4", shards: "2", regionReplicas: "1" },
+} as const;
+type Planned = keyof typeof STACKS;
+const made = new Map<Planned, Made[]>();
+const outputs = new Map<Planned, StackValues>();
+let collecting: Planned = "one";
 
-const found = (replicas: number, name: string): Made => {
-  const one = made.get(replicas)?.find((resource) => resource.name === name);
-  if (!one) throw new Error(`no ${name} with ${replicas}`);
+const found = (planned: Planned, name: string): Made => {
+  const one = made.get(planned)?.find((resource) => resource.name === name);
+  if (!one) throw new Error(`no ${name} among ${planned}`);
   return one;
 };
-const inputsOf = (replicas: number, name: string) =>
-  found(replicas, name).inputs as {
+const inputsOf = (planned: Planned, name: string) =>
+  found(planned, name).inputs as {
     readonly envs: readonly string[];
     readonly networksAdvanced: readonly { readonly name: string; readonly aliases: readonly string[] }[];
     readonly volumes: readonly { readonly volumeName: string; readonly containerPath: string }[];
     readonly uploads: readonly { readonly file: string; readonly content: string }[];
   };
-const fileOf = (replicas: number, writer: string, file: string): string =>
-  inputsOf(replicas, writer).uploads.find((upload) => upload.file.endsWith(`/${file}`))?.content ?? "";
-const tlsNames = (replicas: number, name: string): string[] =>
-  inputsOf(replicas, name)
+const fileOf = (planned: Planned, writer: string, file: string): string =>
+  inputsOf(planned, writer).uploads.find((upload) => upload.file.endsWith(`/${file}`))?.content ?? "";
+const repositoryOf = (planned: Planned, server: string): string | undefined =>
+  inputsOf(planned, server).volumes.find(({ containerPath }) => containerPath === "/var/lib/pgbackrest")?.volumeName;
+const tlsNames = (planned: Planned, name: string): string[] =>
+  inputsOf(planned, name)
     .envs.flatMap((env) => /^CGRAPH_TLS_NAMES=(.*)$/.exec(env)?.[1] ?? [])
     .flatMap((names) => names.split(","));
 
@@ -52,20 +60,22 @@ beforeAll(async () => {
     "cgraph",
     "unit",
   );
+  const { stage4 } = await import("../../stacks/stage4.ts");
   const { stage5 } = await import("../../stacks/stage5.ts");
-  for (const replicas of [1, 2]) {
-    collecting = replicas;
-    made.set(replicas, []);
+  for (const planned of Object.keys(STACKS) as Planned[]) {
+    collecting = planned;
+    made.set(planned, []);
     const values: Readonly<Record<string, string>> = {
-      ...{ stage: "5", workers: "2", regionReplicas: String(replicas), monitoring: "false" },
-      regions: '["us-east-1", "eu-west-1"]',
+      ...STACKS[planned],
+      ...{ monitoring: "false", regions: '["us-east-1", "eu-west-1"]' },
     };
     const config = readConfig((key) => values[key]);
+    const compose = config.stage === 4 ? stage4 : stage5;
     await pulumi.runtime.runInPulumiStack(async () => {
-      const all = stage5("unit", config, planTopology(config, { cpus: 16, memoryMiB: 262_144 }));
+      const all = compose("unit", config, planTopology(config, { cpus: 16, memoryMiB: 262_144 }));
       await new Promise<void>((resolve) =>
         pulumi.output(all).apply((known) => {
-          outputs.set(replicas, known);
+          outputs.set(planned, known);
           resolve();
         }),
       );
@@ -79,41 +89,43 @@ describe("a Citus cluster's region in containers", () => {
   it("has a server for each node that bears all names of that node, and shows them on its certificate", () => {
     for (const cluster of ["coordinator", "worker1", "worker2"]) {
       const server = `eu-west-1-${cluster}-pg0`;
-      expect(inputsOf(1, server).networksAdvanced).toEqual([
+      expect(inputsOf("one", server).networksAdvanced).toEqual([
         { name: "cgraph-unit-eu-west-1", aliases: [server, ...nodeNames(cluster)] },
       ]);
-      const [first, ...names] = tlsNames(1, server);
+      const [first, ...names] = tlsNames("one", server);
       // By the first its fellows know it.
       expect(first).toBe(server);
       expect(names).toEqual(expect.arrayContaining(nodeNames(cluster)));
     }
-    expect(inputsOf(1, "coordinator-pg0").networksAdvanced[0]?.aliases).toEqual(["coordinator-pg0"]);
-    expect(tlsNames(1, "worker1-pg0")).not.toContain("worker1-pg1");
-    expect(made.get(1)?.some(({ name }) => name.endsWith("-node"))).toBe(false);
+    expect(inputsOf("one", "coordinator-pg0").networksAdvanced[0]?.aliases).toEqual(["coordinator-pg0"]);
+    expect(tlsNames("one", "worker1-pg0")).not.toContain("worker1-pg1");
+    expect(made.get("one")?.some(({ name }) => name.endsWith("-node"))).toBe(false);
   });
 
   it("has something before a node's servers that bears the names, where there are several", () => {
     for (const cluster of ["coordinator", "worker2"]) {
-      expect(inputsOf(2, `eu-west-1-${cluster}-node`).networksAdvanced[0]?.aliases).toEqual([
+      expect(inputsOf("two", `eu-west-1-${cluster}-node`).networksAdvanced[0]?.aliases).toEqual([
         `${cluster}-node`,
         ...nodeNames(cluster),
       ]);
       const server = `eu-west-1-${cluster}-pg1`;
-      expect(inputsOf(2, server).networksAdvanced[0]?.aliases).toEqual([server]);
-      expect(tlsNames(2, server)).toEqual(expect.arrayContaining(nodeNames(cluster)));
+      expect(inputsOf("two", server).networksAdvanced[0]?.aliases).toEqual([server]);
+      expect(tlsNames("two", server)).toEqual(expect.arrayContaining(nodeNames(cluster)));
     }
-    expect(fileOf(2, "eu-west-1-worker1-node-config-writer", "haproxy.cfg")).toContain("server eu-west-1-worker1-pg1");
-    const services = outputs.get(2)?.services.filter(({ kind }) => kind === "haproxy");
+    expect(fileOf("two", "eu-west-1-worker1-node-config-writer", "haproxy.cfg")).toContain(
+      "server eu-west-1-worker1-pg1",
+    );
+    const services = outputs.get("two")?.services.filter(({ kind }) => kind === "haproxy");
     expect(services?.map(({ name }) => name)).toContain("eu-west-1-worker1-node");
   });
 
   it("follows each of home's nodes, without Patroni knowing of Citus there", () => {
     const patroni = (server: string) =>
-      parse(fileOf(1, `${server}-config-writer`, "patroni.yml")) as { scope: string; citus?: object };
+      parse(fileOf("one", `${server}-config-writer`, "patroni.yml")) as { scope: string; citus?: object };
     expect(patroni("worker1-pg0").citus).toEqual({ group: 1, database: "cgraph_production" });
     expect(patroni("eu-west-1-worker1-pg0")).toMatchObject({ scope: "unit-worker1-1-eu-west-1" });
     expect(patroni("eu-west-1-worker1-pg0").citus).toBeUndefined();
-    const region = JSON.parse(fileOf(1, "eu-west-1-region-agent-config-writer", "region.json")) as {
+    const region = JSON.parse(fileOf("one", "eu-west-1-region-agent-config-writer", "region.json")) as {
       clusters: { name: string; nodes: string[]; upstream: { host: string; port: number } }[];
     };
     expect(region.clusters.map(({ name, nodes, upstream }) => [name, nodes, upstream.host, upstream.port])).toEqual([
@@ -124,13 +136,11 @@ describe("a Citus cluster's region in containers", () => {
   });
 
   it("writes to each node's own repository of backups, which reaches servers by names that nobody else has", () => {
-    const repository = (server: string) =>
-      inputsOf(1, server).volumes.find(({ containerPath }) => containerPath === "/var/lib/pgbackrest")?.volumeName;
     for (const cluster of ["coordinator", "worker2"]) {
-      expect(repository(`eu-west-1-${cluster}-pg0`)).toBe(`cgraph-unit-${cluster}-backups`);
-      expect(repository(`${cluster}-pg0`)).toBe(`cgraph-unit-${cluster}-backups`);
+      expect(repositoryOf("one", `eu-west-1-${cluster}-pg0`)).toBe(`cgraph-unit-${cluster}-backups`);
+      expect(repositoryOf("one", `${cluster}-pg0`)).toBe(`cgraph-unit-${cluster}-backups`);
     }
-    const conf = fileOf(1, "worker2-backup", "pgbackrest.conf");
+    const conf = fileOf("one", "worker2-backup", "pgbackrest.conf");
     expect(conf.match(/^pg\d-host=.*$/gm)).toEqual([
       "pg1-host=cgraph-unit-worker2-pg0",
       "pg2-host=cgraph-unit-worker2-pg1",
@@ -139,7 +149,7 @@ describe("a Citus cluster's region in containers", () => {
   });
 
   it("is told to the commands as other stages' regions are", () => {
-    const { regions, services } = outputs.get(1) ?? {};
+    const { regions, services } = outputs.get("one") ?? {};
     expect(regions?.all.map(({ name, clusters }) => [name, clusters.map((cluster) => cluster.name)])).toEqual([
       ["us-east-1", []],
       ["eu-west-1", ["coordinator", "worker1", "worker2"]],
@@ -148,5 +158,26 @@ describe("a Citus cluster's region in containers", () => {
     expect(services?.map(({ name }) => name)).toEqual(
       expect.arrayContaining(["eu-west-1-etcd0", "eu-west-1-haproxy", "eu-west-1-pgbouncer0", "arbiter-witness"]),
     );
+  });
+});
+
+describe("a region of shards in containers", () => {
+  it("writes to each cluster's own repository of backups, the first's being the one that it had when it was alone", () => {
+    const repositories = { pg0: "cgraph-unit-backups", "shard1-pg0": "cgraph-unit-shard1-backups" };
+    for (const [server, repository] of Object.entries({
+      ...repositories,
+      "global-pg0": "cgraph-unit-global-backups",
+    })) {
+      expect([server, repositoryOf("shards", server)]).toEqual([server, repository]);
+      expect([server, repositoryOf("shards", `eu-west-1-${server}`)]).toEqual([server, repository]);
+    }
+  });
+
+  it("has the slots of the global database's subscribers where that takes writes", () => {
+    const slots = (cluster: string): unknown =>
+      (parse(fileOf("shards", `${cluster}-cluster-config`, "cluster.json")) as { slots?: object }).slots;
+    expect(slots("eu-west-1-global")).toEqual(slots("global"));
+    expect(Object.keys(slots("eu-west-1-global") as object)).toEqual(["cgraph_global_shard0", "cgraph_global_shard1"]);
+    expect(slots("eu-west-1-shard1")).toEqual({});
   });
 });
