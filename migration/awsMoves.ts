@@ -1,54 +1,10 @@
 /** The steps of a move on AWS, where a person calls the commands and waits for AWS, in the words of migration/moves.ts. */
 import { type AwsPlan, allNodes } from "../stacks/aws/plan.ts";
 import type { StageNumber } from "../stacks/guide.ts";
-import { GUIDE } from "../stacks/guide.ts";
-import type { Clients } from "./effect.ts";
+import { citusSteps } from "./awsCitusMove.ts";
+import { type AwsMove, NONE, planned, regionsOf, sizeOf } from "./awsSteps.ts";
 import { AWS, CONVERT_BYTES_PER_SECOND, MINUTE, REPLICA_BASE_SECONDS, REPLICA_BYTES_PER_SECOND } from "./awsTimes.ts";
-import type { Estimate, PlannedStep } from "./moveSteps.ts";
-
-export interface AwsMove {
-  /** Null: there is nothing yet. */
-  readonly from: AwsPlan | null;
-  readonly to: AwsPlan;
-  /** Whether what restarts a server is done at once, or in its maintenance window. */
-  readonly applyImmediately: boolean;
-  /** Null where no server can be asked: then the most that the guide has for the stage is taken. */
-  readonly databaseBytes: number | null;
-}
-
-const GB = 1e9;
-interface Does {
-  readonly title: string;
-  readonly does: string;
-  readonly duration: Estimate;
-  readonly wayBack: string;
-  readonly clients?: Clients;
-  readonly pause?: Estimate;
-  readonly movesBytes?: number;
-  readonly noReturn?: string;
-}
-
-const NONE = "nothing to take back";
-
-const planned = (stage: number, id: string, one: Does): PlannedStep => ({
-  id: `${stage}:${id}`,
-  title: one.title,
-  does: one.does,
-  clients: one.clients ?? "nothing",
-  pause: one.pause ?? null,
-  duration: one.duration,
-  movesBytes: one.movesBytes ?? 0,
-  wayBack: one.wayBack,
-  noReturn: one.noReturn ?? null,
-});
-
-/** How large the database is taken to be, and why. */
-function sizeOf({ databaseBytes, from }: AwsMove): { bytes: number; basis: string } {
-  if (databaseBytes !== null) return { bytes: databaseBytes, basis: "its size now" };
-  if (from === null) return { bytes: 0, basis: "empty" };
-  const most = GUIDE[from.stage].databaseSizeGB.value.max ?? 0;
-  return { bytes: most * GB, basis: `${most} GB, the most that the guide has for stage ${from.stage}` };
-}
+import type { PlannedStep } from "./moveSteps.ts";
 
 /** Static parameters that differ: they wait for a reboot. */
 export function rebootParameters(from: AwsPlan, to: AwsPlan): string[] {
@@ -59,9 +15,6 @@ export function rebootParameters(from: AwsPlan, to: AwsPlan): string[] {
     return (next ?? old)?.applyMethod === "pending-reboot" && old?.value !== next?.value;
   });
 }
-
-const regionsOf = (plan: AwsPlan | null): string[] =>
-  (plan?.citus?.regions ?? plan?.regions ?? []).map(({ name }) => name);
 
 /** What the two plans say of the move. */
 function comparison({ from, to }: AwsMove) {
@@ -286,77 +239,6 @@ function partitionsStep(move: AwsMove): PlannedStep[] {
       },
       movesBytes: bytes,
       wayBack: "the table from before is kept",
-    }),
-  ];
-}
-
-/** To or from stage 5: no server of the one is a server of the other. */
-function citusSteps(move: AwsMove): PlannedStep[] {
-  const { from, to } = move;
-  const { bytes, basis } = sizeOf(move);
-  const elsewhere = regionsOf(to).filter((name) => !from?.citus || !regionsOf(from).includes(name));
-  const here = from !== null && from.stage === to.stage;
-  const copies =
-    elsewhere.length === 0
-      ? []
-      : [`in ${elsewhere.join(" and ")} a network, connected, etcd, and a standby of every node, which copies home's`];
-  const makes = here
-    ? [...copies, "what has changed"]
-    : to.citus
-      ? [
-          `etcd, a coordinator and ${to.citus.workers} workers on EC2, each with its standbys, one after the other`,
-          "balancer, pool, cache, a bucket of backups",
-          ...copies,
-        ]
-      : ["servers on RDS"];
-  const beside =
-    from === null || here ? "" : " --stack NAME, a stack of its own beside this one, which up refuses to turn into it";
-  const up = planned(to.stage, "up", {
-    title: "up",
-    does: `./cgraph-db up --stage ${to.stage} --target aws${beside}: ${makes.join("; ")}`,
-    ...(here && { movesBytes: bytes * elsewhere.length }),
-    duration: {
-      seconds: (60 + elsewhere.length * 40) * MINUTE,
-      basis:
-        "an estimate: ten minutes for each server that waits for another, three of etcd, two of the coordinator, two of each worker side by side; in each further region three of etcd, and all nodes side by side",
-    },
-    wayBack: "./cgraph-db down --delete-data of the new stack",
-  });
-  const schema = planned(to.stage, "schema", {
-    title: "schema",
-    does: "./cgraph-db schema apply: tables and indexes, distributed where there are workers",
-    duration: { seconds: MINUTE, basis: "an empty database" },
-    wayBack: NONE,
-  });
-  if (from === null || from.stage === to.stage) return [up, ...(from === null ? [schema] : [])];
-  const hand = "docs/aws.md, Stage 5, has the commands; in this version none of ours does it on AWS";
-  return [
-    { ...up, id: `${to.stage}:new` },
-    schema,
-    planned(to.stage, "copy", {
-      title: "data",
-      does: `the rows of the old stack to the new one, while it is in use: one database by pgcopydb and logical replication, or so from each shard (${hand})`,
-      duration: {
-        seconds: MINUTE + bytes / CONVERT_BYTES_PER_SECOND,
-        basis: `all of the data (${basis}), at 8 MiB a second as partitions are converted; an estimate`,
-      },
-      movesBytes: bytes,
-      wayBack: "the new stack goes; the old one has not changed",
-    }),
-    planned(to.stage, "cutover", {
-      title: "cutover",
-      does: `counts of every table compared; the application's writes held, the last changes arrived, then its URLs changed (${hand})`,
-      clients: "writes pause",
-      pause: { seconds: 10 * MINUTE, basis: "by hand: the application's deployment; an estimate" },
-      duration: { seconds: 10 * MINUTE, basis: "a deployment of the application" },
-      noReturn: "what is written from then on is in the new stack only",
-      wayBack: "rows that were written since, copied back by hand",
-    }),
-    planned(to.stage, "discard", {
-      title: "discard",
-      does: "./cgraph-db down of the old stack, weeks later: its databases are protected, and stay until somebody deletes them",
-      duration: AWS.delete,
-      wayBack: "its databases are kept",
     }),
   ];
 }

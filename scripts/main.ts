@@ -3,8 +3,10 @@ import { enableCompileCache } from "node:module";
 import { Command, CommanderError } from "commander";
 import { EXIT, type ExitCode, UserError } from "../tuning/errors.ts";
 import { DEFAULT_STACK, checkStackName } from "./lib/stackFiles.ts";
+import { addBackupCommands } from "./backupCommands.ts";
 import { addCitusCommands } from "./citusCommands.ts";
 import { type Run, addLookCommands } from "./lookCommands.ts";
+import { addRegionCommands } from "./regionCommands.ts";
 
 enableCompileCache();
 
@@ -145,32 +147,7 @@ onCluster(command("failover", "Make a replica primary when the primary is lost")
   .option("-y, --yes", "answer yes to every question")
   .action(runs(async () => (await import("./commands/switchover.ts")).runFailover));
 
-const region = program.command("region").description("Regions: where the primary is, and moving it");
-const regional = (name: string, description: string): Command =>
-  region
-    .command(name)
-    .description(description)
-    .option("-s, --stack <name>", "the stack", DEFAULT_STACK)
-    .option("--json", "print JSON");
-regional("list", "Where the primary is, how far the others are behind, what promotions have lost").action(
-  runs(async () => (await import("./commands/region.ts")).listRegions),
-);
-regional("promote <region>", "Move the primary to this region; on AWS --dry-run lists the commands, which you call")
-  .option("--dry-run", "only say what would be done")
-  .option("--force", "also while the primary's region is healthy: hands over without loss")
-  .option("-y, --yes", "answer yes to every question")
-  .action(runs(async () => (await import("./commands/region.ts")).promoteRegion));
-for (const [how, description] of [
-  ["cut", "In Docker: end all connections between this region and the others"],
-  ["heal", "In Docker: let them be again"],
-] as const) {
-  regional(`${how} <region>`, description).action(
-    runs(async () => {
-      const { cutRegion } = await import("./commands/region.ts");
-      return (name: never, flags: never) => cutRegion(name, how, flags);
-    }),
-  );
-}
+addRegionCommands(program, runs);
 
 command("restart", "Restart the servers")
   .option("--rolling", "one after the other, the primary last and after it has handed over")
@@ -241,37 +218,7 @@ partitions
   .option("--json", "print JSON")
   .action(runs(async () => (await import("./commands/partitions.ts")).partitionsStatus));
 
-const backup = onCluster(command("backup", "Take a backup now; or verify one"))
-  .option("--type <type>", "full, diff or incr", "diff")
-  .action(runs(async () => (await import("./commands/backup.ts")).backup));
-backup
-  .command("point [name]")
-  .description("Give this moment a name that restore --to takes; without one, list those there are")
-  .configureHelp({ showGlobalOptions: true })
-  .action(runs(async () => (await import("./commands/backup.ts")).restorePoint));
-backup
-  .command("verify")
-  .description("Restore a backup on trial and read all of it; exit code 1 where it is not good")
-  .option("--set <name>", "this backup; default: the newest")
-  .option("--all", "read the rest of the repository as well: all WAL, all other backups")
-  .configureHelp({ showGlobalOptions: true })
-  .action(runs(async () => (await import("./commands/verify.ts")).verify));
-
-onCluster(command("backups", "List backups with size, time and WAL range")).action(
-  runs(async () => (await import("./commands/backup.ts")).backups),
-);
-
-command("restore", "Restore into a new volume, then swap; the old volume is kept")
-  .requiredOption(
-    "--to <target>",
-    "a time with its zone (2026-11-22T14:05:00Z), a position in WAL (0/3000148), the name of a restore point or a backup, or latest",
-  )
-  .option(
-    "--timeline <n>",
-    "end on this timeline; default: that of the time or the restore point, otherwise the newest",
-  )
-  .option("-y, --yes", "answer yes to every question")
-  .action(runs(async () => (await import("./commands/restore.ts")).restore));
+addBackupCommands(command, onCluster, runs);
 
 command("import", "Make a PostgreSQL database from elsewhere the stack's own (docs/import.md)")
   .option("--from <url>", "postgresql://USER:PASSWORD@HOST:PORT/DATABASE; the password may be left to PGPASSWORD")
@@ -328,7 +275,7 @@ command("test [files...]", "Set up, then format, lint, types and all tests", { s
 
 command(
   "bench <what>",
-  "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, reshard, fill, capacity, routing, monitoring",
+  "Measure: tuning, start, failover, pool, reads, moves, backup, partitions, reshard, fill, capacity, routing, workers, monitoring",
   {
     stack: false,
   },

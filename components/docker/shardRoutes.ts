@@ -27,8 +27,10 @@ export const regionScope = (stack: string, cluster: string, generation: number |
 /** The name in etcd that all nodes of a Citus cluster share; beside it Patroni keeps each node's group. */
 export const citusScope = (stack: string, generation: number | undefined): string => `${stack}-citus-${generation}`;
 
+/** What names of the global database's slots for shards begin with. */
+export const GLOBAL_SLOTS = "cgraph_global_shard";
 /** The slot by which a shard follows the global database. */
-export const globalSlot = (shard: number): string => `cgraph_global_shard${shard}`;
+export const globalSlot = (shard: number): string => `${GLOBAL_SLOTS}${shard}`;
 
 /** The name of PgBouncer's pool for a cluster: `cgraph_global`, `cgraph_shard0`, … */
 export const poolDatabase = (cluster: string): string =>

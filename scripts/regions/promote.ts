@@ -5,6 +5,7 @@ import { namedIn, placesOf } from "../../components/docker/regionRoutes.ts";
 import type { RegionOutput, StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { DATABASE } from "../../components/roles.ts";
+import { GLOBAL_SLOTS } from "../../components/docker/shardRoutes.ts";
 import { superuserSql } from "../lib/cluster.ts";
 import { allNodes, citusOf } from "../lib/clusters.ts";
 import { PoolPause } from "../lib/pooler.ts";
@@ -144,21 +145,38 @@ const positions = (leaders: readonly string[], sql: string): Promise<bigint[]> =
     leaders.map(async (container) => BigInt(await superuserSql(container, `SELECT (${sql} - '0/0')::bigint`))),
   );
 
-/** Waits until the one side has everything that the other has written. Throws a UserError, refused, where it does not come. */
-async function caughtUp(from: readonly string[], to: readonly string[], region: string): Promise<void> {
-  const written = await positions(from, "pg_current_wal_lsn()");
+/** Waits until something has everything. Throws a UserError, refused, where it does not come. */
+async function caughtUp(who: string, remedy: string, look: () => Promise<boolean>): Promise<void> {
   const until = Date.now() + CATCH_UP_MS;
-  for (;;) {
-    const replayed = await positions(to, "pg_last_wal_replay_lsn()");
-    if (written.every((position, index) => (replayed[index] ?? 0n) >= position)) return;
-    if (Date.now() > until) {
-      throw refused(
-        `${region} does not catch up: nothing was changed`,
-        "see ./cgraph-db region list for what it lacks",
-      );
-    }
+  while (!(await look())) {
+    if (Date.now() > until) throw refused(`${who} not catch up: nothing was changed`, remedy);
     await sleep(100);
   }
+}
+
+/** Shards have their copies of the global tables by slots, which do not move along: the other region's begin where it begins. */
+async function subscribersCaughtUp(leaders: readonly string[]): Promise<void> {
+  const written = await positions(leaders, "pg_current_wal_lsn()");
+  await caughtUp(
+    "copies of the global tables do",
+    "see ./cgraph-db status, and ./cgraph-db logs of the shards: what keeps their subscriptions",
+    async () => {
+      const confirmed = await positions(
+        leaders,
+        `coalesce((SELECT min(confirmed_flush_lsn) FROM pg_replication_slots WHERE slot_name ^@ '${GLOBAL_SLOTS}'), pg_current_wal_lsn())`,
+      );
+      return written.every((position, index) => (confirmed[index] ?? 0n) >= position);
+    },
+  );
+}
+
+/** Waits until the one side has everything that the other has written. */
+async function regionCaughtUp(from: readonly string[], to: readonly string[], region: string): Promise<void> {
+  const written = await positions(from, "pg_current_wal_lsn()");
+  await caughtUp(`${region} does`, "see ./cgraph-db region list for what it lacks", async () => {
+    const replayed = await positions(to, "pg_last_wal_replay_lsn()");
+    return written.every((position, index) => (replayed[index] ?? 0n) >= position);
+  });
 }
 
 /** Whether a region's router leads writes to its own servers. */
@@ -187,7 +205,10 @@ export async function promote(values: StackValues, plan: PromotionPlan): Promise
       await pools.begin();
     }
     try {
-      if (planned) await caughtUp(old, next, target.name);
+      if (planned) {
+        if (values.sharding) await subscribersCaughtUp(old);
+        await regionCaughtUp(old, next, target.name);
+      }
       const record = await askAgent<PrimaryRecord>(
         target.agent,
         "promote",
