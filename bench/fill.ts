@@ -51,21 +51,20 @@ async function prepare(places: CitusPlaces): Promise<Ways> {
   const [source] = places.sources;
   if (!source) throw new Error("a move has a source");
   const { container } = await currentPrimary(source.node.values);
-  const tables = (await tablesOf(source)).map(({ name, columns }) => ({
-    name,
-    list: columns.map((column) => `"${column.name}"`).join(", "),
-  }));
+  const schema = wholeSchema()
+    .map(({ sql }) => sql)
+    .join("\n");
+  // What others refer to comes first, as the schema has it.
+  const place = (name: string): number => schema.indexOf(`CREATE TABLE IF NOT EXISTS ${name} `);
+  const tables = (await tablesOf(source))
+    .map(({ name, columns }) => ({ name, list: columns.map((column) => `"${column.name}"`).join(", ") }))
+    .sort((a, b) => place(a.name) - place(b.name));
   await docker(["exec", "--user", "postgres", container, "mkdir", "-p", FILES]);
   for (const { name, list } of tables) {
     await source.staging(`COPY public.${name} (${list}) TO '${FILES}/${name}'`);
   }
   await source.node.ask(`CREATE DATABASE ${PLAIN}`, "postgres");
-  await source.node.ask(
-    wholeSchema()
-      .map(({ sql }) => sql)
-      .join("\n"),
-    PLAIN,
-  );
+  await source.node.ask(schema, PLAIN);
   return { places, source, container, tables };
 }
 

@@ -112,8 +112,6 @@ export class Cluster extends pulumi.ComponentResource {
   /** patroni.yml of one of the cluster's servers; secret. */
   patroniYaml(node: string): pulumi.Output<string> {
     const { credentials, etcdMembers, postgresVersion, firstNode, restores = false, citus } = this.#args;
-    // Of a Citus cluster every node may make its group's database: Patroni would make one in its own way where none may.
-    const bootstraps = node === firstNode || citus !== undefined;
     const { replicator, cgraph_rewind: rewind } = credentials.logins;
     return pulumi.all([replicator.password, rewind.password]).apply(([replicatorPassword, rewindPassword]) =>
       patroniYaml({
@@ -123,7 +121,7 @@ export class Cluster extends pulumi.ComponentResource {
         postgresVersion,
         replication: { username: replicator.name, password: replicatorPassword },
         rewind: { username: rewind.name, password: rewindPassword },
-        bootstrap: bootstraps ? (restores ? "restore" : "initdb") : undefined,
+        bootstrap: node === firstNode ? (restores ? "restore" : "initdb") : undefined,
         regional: this.#args.regional !== undefined,
         citus: citus?.group,
         cluster: this.#config,

@@ -135,6 +135,15 @@ describe("a Citus cluster's region in containers", () => {
     ]);
   });
 
+  it("has one server of each node at home that may make a new cluster", () => {
+    for (const cluster of ["coordinator", "worker1"]) {
+      const makes = [`${cluster}-pg0`, `${cluster}-pg1`].filter(
+        (server) => "bootstrap" in (parse(fileOf("one", `${server}-config-writer`, "patroni.yml")) as object),
+      );
+      expect(makes).toEqual([`${cluster}-pg0`]);
+    }
+  });
+
   it("writes to each node's own repository of backups, which reaches servers by names that nobody else has", () => {
     for (const cluster of ["coordinator", "worker2"]) {
       expect(repositoryOf("one", `eu-west-1-${cluster}-pg0`)).toBe(`cgraph-unit-${cluster}-backups`);
