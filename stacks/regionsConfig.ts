@@ -1,4 +1,5 @@
 /** The regions of a stack's configuration. Pure. */
+import { MOST_REGIONS } from "../components/docker/regionRoutes.ts";
 import { UserError } from "../tuning/errors.ts";
 import { type ConfigSource, json, optional, wrong } from "./configValues.ts";
 import type { StageNumber } from "./guide.ts";
@@ -23,8 +24,6 @@ export const REGION_KEYS = ["regions", "regionReplicas", "primaryRegion"] as con
 const DEFAULT_HOME = "us-east-1";
 /** The guide's picture of stage 5: US-East is primary, EU-West and Asia-Pacific have read replicas. */
 const GUIDE_REGIONS: readonly string[] = [DEFAULT_HOME, "eu-west-1", "ap-southeast-1"];
-/** Each region has ports of its own, and a member that votes on where the primary is. */
-const MOST = 7;
 const NAMES = {
   aws: { pattern: /^[a-z]{2}(-[a-z]+)+-\d$/, example: '["us-east-1", "eu-west-1", "ap-southeast-1"]' },
   docker: { pattern: /^[a-z][a-z0-9-]{0,20}$/, example: '["us-east-1", "eu-west-1", "ap-southeast-1"]' },
@@ -47,8 +46,8 @@ export function readRegions(
     stage === 5 && target === "aws" && awsRegion === undefined ? GUIDE_REGIONS : [awsRegion ?? DEFAULT_HOME];
   const all = json(source, "regions") ?? byDefault;
   const isName = (one: unknown): one is string => typeof one === "string" && (one === awsRegion || pattern.test(one));
-  if (!Array.isArray(all) || all.length === 0 || all.length > MOST || !all.every(isName)) {
-    throw wrong("regions", source("regions") ?? "", `a list of 1 to ${MOST} regions such as ${example}`);
+  if (!Array.isArray(all) || all.length === 0 || all.length > MOST_REGIONS || !all.every(isName)) {
+    throw wrong("regions", source("regions") ?? "", `a list of 1 to ${MOST_REGIONS} regions such as ${example}`);
   }
   const twice = all.find((name, index) => all.indexOf(name) !== index);
   if (twice !== undefined) {

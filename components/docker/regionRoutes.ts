@@ -12,6 +12,9 @@ export const AGENT_PORT = 8480;
 /** Two regions could not agree when one is lost: a third place, which has a witness and nothing else. */
 export const ARBITER = "arbiter";
 
+/** The most regions that a stack may have. Each has ports of its own, and a member that votes on where the primary is. */
+export const MOST_REGIONS = 7;
+
 /** A place on the map: a region, or the arbiter. Its number tells its ports from others'. */
 export interface Place {
   readonly name: string;
@@ -19,8 +22,11 @@ export interface Place {
 }
 
 /** Every place where a witness is: an odd number. */
-export const placesOf = (regions: readonly string[]): Place[] =>
-  [...regions, ...(regions.length % 2 === 0 ? [ARBITER] : [])].map((name, number) => ({ name, number }));
+export const placesOf = (regions: readonly string[]): Place[] => [
+  ...regions.map((name, number) => ({ name, number })),
+  // No region's number, however many there will be.
+  ...(regions.length % 2 === 0 ? [{ name: ARBITER, number: MOST_REGIONS }] : []),
+];
 
 /** What belongs to a place beside home begins with its name; home has the names that it had when it was alone. */
 export const namedIn =
@@ -38,7 +44,7 @@ export const witnessPorts = ({ number }: Place): { readonly client: number; read
 export const WITNESS_KEYS = "/cgraph/regions/";
 
 /** A witness's name in every network. */
-export const witnessName = ({ name }: Place): string => `${WITNESS}-${name}`;
+export const witnessName = ({ name }: Pick<Place, "name">): string => `${WITNESS}-${name}`;
 
 /** A gateway's ports for a cluster of another region: to the way of its writes, and to whether its primary is there. */
 export const gatewayPorts = (

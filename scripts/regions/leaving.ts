@@ -1,6 +1,6 @@
 /** Regions that a stack is to have no more: what they hold are copies of what the primary's has, and goes with them. */
 import type { Stack } from "@pulumi/pulumi/automation/index.js";
-import { placesOf } from "../../components/docker/regionRoutes.ts";
+import { placesOf, witnessName } from "../../components/docker/regionRoutes.ts";
 import { resourceName } from "../../migration/change.ts";
 import type { StackConfig } from "../../stacks/config.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
@@ -10,13 +10,44 @@ import { configCopy } from "../lib/configCopy.ts";
 import { docker, listLabelled } from "../lib/docker.ts";
 import { changesOf } from "../lib/plan.ts";
 import { stateValues } from "../lib/state.ts";
-import { agreed, regionNames, regionStates } from "./states.ts";
+import { agreed, askAgent, regionNames, regionStates } from "./states.ts";
 
 /** Places, an arbiter among them, that are there and will not be. */
 const goneOf = (before: readonly string[], after: readonly string[]): string[] => {
   const stay = new Set(after.length > 1 ? placesOf(after).map(({ name }) => name) : []);
   return placesOf(before).flatMap(({ name }, index) => (index === 0 || stay.has(name) ? [] : [name]));
 };
+
+/** Throws a UserError, refused, where a region that stays would have another place: its ports, by which others find it, follow from that. Pure. */
+export function requireSamePlaces(before: readonly string[], after: readonly string[]): void {
+  const moved = after.find((name, index) => before.includes(name) && before[index] !== name);
+  if (moved === undefined) return;
+  throw new UserError(
+    `${moved} would be region ${after.indexOf(moved) + 1} and is region ${before.indexOf(moved) + 1} of the stack: its ports, and its witness's, would be others`,
+    `regions come and go at the end of cgraph:regions; take ${before.slice(after.indexOf(moved)).join(" and ")} out first, then name the ones that stay anew`,
+    EXIT.refused,
+  );
+}
+
+/** Has the witnesses of these places, and no others, be members no more, so that others can join. */
+async function haveLeave(
+  { regions }: StackValues,
+  primary: string | undefined,
+  places: readonly string[],
+): Promise<void> {
+  const at = regions?.all.find(({ name }) => name === primary) ?? regions?.all[0];
+  if (!at) return;
+  try {
+    await askAgent(at.agent, "leave", ...places.map((name) => witnessName({ name })));
+  } catch (error) {
+    if (places.length === 0) return;
+    throw new UserError(
+      `the regions do not agree that ${places.join(" and ")} leave: ${(error as Error).message}`,
+      "see ./cgraph-db region list: those that stay must reach each other",
+      EXIT.refused,
+    );
+  }
+}
 
 /**
  * Takes the protection off what regions hold that go, and gives the volumes that can be deleted afterwards. `wanted`:
@@ -39,8 +70,12 @@ export async function releaseRegions(
     );
   }
   const gone = goneOf(regionNames(before), config.regions.all);
-  if (gone.length === 0) return [];
+  requireSamePlaces(regionNames(before), config.regions.all);
   const primary = agreed(await regionStates(before))?.region;
+  if (gone.length === 0) {
+    await haveLeave(before, primary, []);
+    return [];
+  }
   if (primary === undefined || gone.includes(primary)) {
     throw new UserError(
       primary === undefined
@@ -52,6 +87,7 @@ export async function releaseRegions(
       EXIT.refused,
     );
   }
+  if (config.regions.all.length > 1) await haveLeave(before, primary, gone);
   const copy = configCopy(stack.name, wanted);
   try {
     const leaving = (await changesOf(stack, copy.file)).filter(

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { listLabelled } from "../../scripts/lib/docker.ts";
 import { openJournal } from "../../scripts/migrate/journal.ts";
-import { removeStack, uniqueStack } from "../support/cli.ts";
+import { removeStack, setConfig, uniqueStack } from "../support/cli.ts";
 import { ask } from "../support/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { FULL, LONG } from "../support/longDrills.ts";
-import { HOME, NEAR, RegionalStack, type Writer, longestGapMs } from "../support/regions.ts";
+import { FAR, HOME, NEAR, RegionalStack, type Writer, longestGapMs } from "../support/regions.ts";
 
 /** A region that is cut off ends its writes after eight seconds, and its servers after as many more at the latest. */
 const FENCED_MS = 16_000;
@@ -180,6 +181,32 @@ describe.runIf(FULL)(`two regions and an arbiter${LONG}`, () => {
       expect(await regions.missing(await home.stop(), NEAR)).toEqual([]);
     },
   );
+
+  it("get a third region in the arbiter's place, and let it go again, in use", { timeout: 900_000 }, async () => {
+    const home = regions.writer(HOME, "more regions");
+    await home.more(20);
+    const apply = async (...names: string[]): Promise<void> => {
+      await setConfig(stack, { regions: JSON.stringify(names) });
+      await regions.ok("config", "apply");
+      await eventually(`${names.join(", ")} to follow`, () => regions.isFollowing(), 120_000);
+      expect((await regions.list()).regions.map(({ name }) => name)).toEqual(names);
+      const { verdict } = JSON.parse(await regions.ok("preview", "--json")) as { verdict: string };
+      expect(verdict).toBe("none");
+      await home.more(20);
+    };
+    const volumesOf = async (region: string) =>
+      (await listLabelled("volume", stack)).filter(({ name }) => name.includes(`-${region}-`)).length;
+    await apply(HOME, NEAR, FAR);
+    expect(await volumesOf("arbiter")).toBe(0);
+    await apply(HOME, NEAR);
+    expect(await volumesOf(FAR)).toBe(0);
+    await setConfig(stack, { regions: JSON.stringify([NEAR, HOME]) });
+    const refused = await regions.run("config", "apply");
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining(`the stack began in ${HOME}`)]);
+    await setConfig(stack, { regions: JSON.stringify([HOME, NEAR]) });
+    console.log(`regions came and went: ${home.errors} errors, the longest wait ${longestGapMs(home)} ms`);
+    expect(await regions.missing(await home.stop(), NEAR)).toEqual([]);
+  });
 
   it("move the primary when its region is lost, and hand it back without loss", { timeout: 600_000 }, async () => {
     const [home, near] = [regions.writer(HOME, "lost"), regions.writer(NEAR, "lost")];

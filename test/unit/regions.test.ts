@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { haproxyConf } from "../../components/docker/haproxyFiles.ts";
 import { passages, placesOf, routedRegions, witnessPorts } from "../../components/docker/regionRoutes.ts";
 import { formatToken, later, lsnNumber, parseToken } from "../../regions/token.ts";
+import { requireSamePlaces } from "../../scripts/regions/leaving.ts";
 import { planPromotion } from "../../scripts/regions/promote.ts";
 import { troubleRemedy, troubleText, troublesOf } from "../../scripts/regions/reach.ts";
 import { type RegionState, agreed, lacking, lostBytes } from "../../scripts/regions/states.ts";
@@ -85,6 +86,19 @@ describe("the ways between regions", () => {
     );
     expect(routedRegions(home, places, 1).others.map(({ name }) => name)).toEqual(["eu-west-1"]);
     expect(new Set(places.map((place) => witnessPorts(place).client)).size).toBe(3);
+  });
+
+  it("keep their ports when regions come and go, the arbiter's among them: witnesses know each other by these", () => {
+    const portOf = (regions: readonly string[]) =>
+      new Map(placesOf(regions).map((place) => [place.name, witnessPorts(place).peer]));
+    const [two, three, four] = [portOf(REGIONS.slice(0, 2)), portOf(REGIONS), portOf([...REGIONS, "eu-central-1"])];
+    expect(four.get("arbiter")).toBe(two.get("arbiter"));
+    expect([...three.values()]).not.toContain(two.get("arbiter"));
+    expect(() => requireSamePlaces(REGIONS, REGIONS.slice(0, 2))).not.toThrow();
+    expect(() => requireSamePlaces(REGIONS.slice(0, 1), REGIONS)).not.toThrow();
+    expect(() => requireSamePlaces(REGIONS, ["us-east-1", "ap-southeast-1"])).toThrow(
+      "ap-southeast-1 would be region 2 and is region 3 of the stack",
+    );
   });
 
   it("are taken by the router only while this region may not write", () => {
