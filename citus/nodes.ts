@@ -1,5 +1,6 @@
 /** What a Citus cluster's nodes hold, and what follows from it: SQL for the coordinator, and sums. Pure. */
 import { COORDINATOR, workerCluster } from "../components/docker/citusNames.ts";
+import { literal } from "../components/sqlText.ts";
 import { EXIT, UserError } from "../tuning/errors.ts";
 import { bytes } from "../tuning/words.ts";
 import { ANCHOR } from "./tables.ts";
@@ -136,6 +137,16 @@ WHERE s.shardid = get_shard_id_for_distribution_column('${ANCHOR}', '${id}'::uui
 /** A shard of a tenant's own, in every table that is distributed alike; clients write meanwhile. */
 export const isolateSql = (id: string): string =>
   `SELECT isolate_tenant_to_new_shard('${ANCHOR}', '${id}'::uuid, 'CASCADE', shard_transfer_mode => 'force_logical');`;
+
+/** How often workers could not apply what was written to a shard while it is split. */
+export const SPLIT_ERRORS_SQL = `
+SELECT coalesce(sum(result::bigint), 0) FROM run_command_on_workers($$
+  SELECT coalesce(sum(apply_error_count), 0) FROM pg_stat_subscription_stats
+  WHERE subname ^@ 'citus_shard_split_subscription'$$) WHERE success;`;
+
+/** Cancels a statement that somebody else is at. */
+export const cancelSql = (statement: string): string =>
+  `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ^@ ${literal(statement.replace(/;$/, ""))};`;
 
 export const moveShardSql = (shard: number, from: CitusNode, to: CitusNode): string =>
   `SELECT citus_move_shard_placement(${shard}, ${from.nodeId}, ${to.nodeId}, 'force_logical');`;

@@ -1,9 +1,10 @@
-import { type CitusNode, type TenantShard, isolateSql, moveShardSql, nodeName, tenantSql } from "../../citus/nodes.ts";
+import { type CitusNode, type TenantShard, moveShardSql, nodeName, tenantSql } from "../../citus/nodes.ts";
 import { isUnderWay } from "../../citus/rebalance.ts";
 import { ANCHOR } from "../../citus/tables.ts";
 import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { askCoordinator, checkNodeVersions, citusNodes, onCoordinator, requireCitus } from "../citus/coordinator.ts";
+import { isolate } from "../citus/isolate.ts";
 import { newestRebalance } from "../citus/moves.ts";
 import { lockStack } from "../lib/lock.ts";
 import { print, printJson } from "../lib/print.ts";
@@ -66,8 +67,8 @@ export async function isolateTenant(user: string, flags: IsolateFlags): Promise<
     }
     await checkNodeVersions(values);
     if (!before.alone) {
-      await step("a shard of its own", async () => {
-        await onCoordinator(values, isolateSql(user));
+      await step("a shard of its own", async (shown) => {
+        await isolate(values, user, (text) => shown.detail(text));
         return { value: undefined, done: "split off, in every table" };
       });
     }
