@@ -14,14 +14,15 @@ const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 /** One try; gives whether it came to its end. What Citus cannot apply it tries for hours: that is ended here. */
 async function splitOff(values: StackValues, user: string): Promise<boolean> {
   const state = { ended: false, cancelled: false };
+  const isOver = (): boolean => state.ended;
   const sql = isolateSql(user);
   const splitting = onCoordinator(values, sql).finally(() => (state.ended = true));
   const watch = async (): Promise<void> => {
-    while (!state.ended) {
+    while (!isOver()) {
       await sleep(LOOK_EVERY_MS);
       // A look that fails says nothing: the next one may.
       const errors = Number(await onCoordinator(values, SPLIT_ERRORS_SQL).catch(() => "0"));
-      if (state.ended || errors < STUCK_ERRORS) continue;
+      if (isOver() || errors < STUCK_ERRORS) continue;
       state.cancelled = true;
       await onCoordinator(values, cancelSql(sql)).catch(() => undefined);
     }
