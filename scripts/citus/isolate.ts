@@ -4,7 +4,7 @@ import type { StackValues } from "../../stacks/outputs.ts";
 import { EXIT, UserError } from "../../tuning/errors.ts";
 import { onCoordinator } from "./coordinator.ts";
 
-const TRIES = 5;
+const TRIES = 10;
 const LOOK_EVERY_MS = 2_000;
 /** The same change is tried every five seconds, and fails each time. */
 const STUCK_ERRORS = 2;
