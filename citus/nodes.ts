@@ -144,6 +144,47 @@ SELECT coalesce(sum(result::bigint), 0) FROM run_command_on_workers($$
   SELECT coalesce(sum(apply_error_count), 0) FROM pg_stat_subscription_stats
   WHERE subname ^@ 'citus_shard_split_subscription'$$) WHERE success;`;
 
+/** Names of what a shard's rows, and those that are where they are, lie in on their worker; JSON. */
+export const shardTablesSql = (shard: number): string => `
+SELECT json_agg(shard_name(s.logicalrelid, s.shardid) ORDER BY s.shardid)
+FROM pg_dist_shard s JOIN pg_dist_partition p USING (logicalrelid),
+  (SELECT shardminvalue, colocationid FROM pg_dist_shard JOIN pg_dist_partition USING (logicalrelid) WHERE shardid = ${shard}) this
+WHERE s.shardminvalue = this.shardminvalue AND p.colocationid = this.colocationid;`;
+
+/** How a statement begins that holds writes while a shard is split. */
+export const HOLD = "DO $hold$";
+
+/**
+ * For the worker: holds writes to these tables from the moment in which a split begins to note what changes until the new
+ * shards have their keys, for three seconds at the most. It waits for others in short turns, so that nobody is in a deadlock
+ * because of it, and takes no transaction id, for whose end the split would wait.
+ */
+export const holdSql = (tables: readonly string[]): string => `${HOLD}
+DECLARE
+  over timestamptz := clock_timestamp() + interval '2 min';
+BEGIN
+  PERFORM set_config('lock_timeout', '200ms', true);
+  WHILE NOT EXISTS (SELECT FROM pg_publication WHERE pubname ^@ 'citus_shard_split_publication') LOOP
+    IF clock_timestamp() > over THEN RETURN; END IF;
+    PERFORM pg_sleep(0.005);
+  END LOOP;
+  over := clock_timestamp() + interval '3 s';
+  LOOP
+    BEGIN
+      LOCK TABLE ${tables.join(", ")} IN EXCLUSIVE MODE;
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF clock_timestamp() > over THEN RETURN; END IF;
+    END;
+  END LOOP;
+  WHILE clock_timestamp() < over AND EXISTS (
+    SELECT FROM pg_publication JOIN pg_publication_rel ON prpubid = pg_publication.oid
+    WHERE pubname ^@ 'citus_shard_split_publication'
+      AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = prrelid AND (indisprimary OR indisreplident))) LOOP
+    PERFORM pg_sleep(0.005);
+  END LOOP;
+END $hold$;`;
+
 /** Cancels a statement that somebody else is at. */
 export const cancelSql = (statement: string): string =>
   `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ^@ ${literal(statement.replace(/;$/, ""))};`;

@@ -68,7 +68,7 @@ export async function isolateTenant(user: string, flags: IsolateFlags): Promise<
     await checkNodeVersions(values);
     if (!before.alone) {
       await step("a shard of its own", async (shown) => {
-        await isolate(values, user, (text) => shown.detail(text));
+        await isolate(values, user, before, (text) => shown.detail(text));
         return { value: undefined, done: "split off, in every table" };
       });
     }
