@@ -163,7 +163,7 @@ export const holdSql = (tables: readonly string[]): string => `${HOLD}
 DECLARE
   over timestamptz := clock_timestamp() + interval '2 min';
 BEGIN
-  PERFORM set_config('lock_timeout', '200ms', true);
+  PERFORM set_config('citus.enable_manual_changes_to_shards', 'on', true), set_config('lock_timeout', '200ms', true);
   WHILE NOT EXISTS (SELECT FROM pg_publication WHERE pubname ^@ 'citus_shard_split_publication') LOOP
     IF clock_timestamp() > over THEN RETURN; END IF;
     PERFORM pg_sleep(0.005);
