@@ -5,6 +5,7 @@
  */
 import { DATABASE } from "../components/roles.ts";
 import { literal } from "../components/sqlText.ts";
+import { applyErrorsSql } from "./applyErrors.ts";
 import { SCHEMA as SHARD } from "../sharding/shardSql.ts";
 import type { ShardedTable } from "../sharding/tables.ts";
 
@@ -108,9 +109,8 @@ export const mayWriteSql = (may: boolean): string =>
 export const ROOM_SQL = `SELECT least(current_setting('max_logical_replication_workers')::int, current_setting('max_replication_slots')::int)
   - (SELECT count(*) FROM pg_subscription WHERE subenabled AND subname !~ '^${SCHEMA}_')`;
 
-/** At a source: how often a change that came back could not be applied; its subscription tries again every five seconds. */
-export const BACK_ERRORS_SQL = `SELECT coalesce(sum(apply_error_count), 0) FROM pg_stat_subscription_stats
-  WHERE subname LIKE 'cgraph\\_back\\_%'`;
+/** At a source: how often a change that came back could not be applied. */
+export const BACK_ERRORS_SQL = applyErrorsSql(`${SCHEMA}_`);
 
 /** At a source: how many of those subscriptions are being applied. */
 export const BACK_APPLIERS_SQL = `SELECT count(*) FROM pg_stat_subscription WHERE subname ~ '^${SCHEMA}_' AND pid IS NOT NULL`;

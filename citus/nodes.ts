@@ -3,6 +3,7 @@ import { COORDINATOR, workerCluster } from "../components/docker/citusNames.ts";
 import { literal } from "../components/sqlText.ts";
 import { EXIT, UserError } from "../tuning/errors.ts";
 import { bytes } from "../tuning/words.ts";
+import { applyErrorsSql } from "./applyErrors.ts";
 import { ANCHOR } from "./tables.ts";
 
 /** One node: the primary of one of the clusters, which Citus calls a group. */
@@ -140,9 +141,8 @@ export const isolateSql = (id: string): string =>
 
 /** How often workers could not apply what was written to a shard while it is split. */
 export const SPLIT_ERRORS_SQL = `
-SELECT coalesce(sum(result::bigint), 0) FROM run_command_on_workers($$
-  SELECT coalesce(sum(apply_error_count), 0) FROM pg_stat_subscription_stats
-  WHERE subname ^@ 'citus_shard_split_subscription'$$) WHERE success;`;
+SELECT coalesce(sum(result::bigint), 0)
+FROM run_command_on_workers($$${applyErrorsSql("citus_shard_split_subscription")}$$) WHERE success;`;
 
 /** Names of what a shard's rows, and those that are where they are, lie in on their worker; JSON. */
 export const shardTablesSql = (shard: number): string => `

@@ -1,4 +1,5 @@
 /** A shard of a user's own, split off in use. */
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   HOLD,
   SPLIT_ERRORS_SQL,
@@ -21,8 +22,6 @@ const LOOK_EVERY_MS = 2_000;
 /** The same change is tried every five seconds, and fails each time. */
 const STUCK_ERRORS = 2;
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
 /**
  * Holds writes to the shard while it matters, and gives what ends that. Where it fails the split goes on without: it may have
  * to begin anew.
@@ -41,30 +40,28 @@ async function holding(values: StackValues, shard: TenantShard): Promise<() => P
 
 /** One try; gives whether it came to its end. What Citus cannot apply it tries for hours: that is ended here. */
 async function splitOff(values: StackValues, user: string, shard: TenantShard): Promise<boolean> {
-  const state = { ended: false, cancelled: false };
-  const isOver = (): boolean => state.ended;
   const sql = isolateSql(user);
   const letGo = await holding(values, shard);
-  const splitting = onCoordinator(values, sql).finally(() => (state.ended = true));
-  const watch = async (): Promise<void> => {
-    while (!isOver()) {
-      await sleep(LOOK_EVERY_MS);
+  const splitting = onCoordinator(values, sql);
+  const over = splitting.then(
+    () => true,
+    () => true,
+  );
+  let cancelled = false;
+  try {
+    while (!(await Promise.race([over, sleep(LOOK_EVERY_MS)]))) {
       // A look that fails says nothing: the next one may.
       const errors = Number(await onCoordinator(values, SPLIT_ERRORS_SQL).catch(() => "0"));
-      if (isOver() || errors < STUCK_ERRORS) continue;
-      state.cancelled = true;
+      if (errors < STUCK_ERRORS) continue;
+      cancelled = true;
       await onCoordinator(values, cancelSql(sql)).catch(() => undefined);
     }
-  };
-  const watching = watch();
-  try {
     await splitting;
     return true;
   } catch (error) {
-    if (!state.cancelled) throw error;
+    if (!cancelled) throw error;
     return false;
   } finally {
-    await watching;
     await letGo();
   }
 }

@@ -30,12 +30,8 @@ export function requireSamePlaces(before: readonly string[], after: readonly str
 }
 
 /** Has the witnesses of these places, and no others, be members no more, so that others can join. */
-async function haveLeave(
-  { regions }: StackValues,
-  primary: string | undefined,
-  places: readonly string[],
-): Promise<void> {
-  const at = regions?.all.find(({ name }) => name === primary) ?? regions?.all[0];
+async function haveLeave({ regions }: StackValues, places: readonly string[]): Promise<void> {
+  const at = regions?.all.find(({ name }) => name === regions.primary);
   if (!at) return;
   try {
     await askAgent(at.agent, "leave", ...places.map((name) => witnessName({ name })));
@@ -71,11 +67,11 @@ export async function releaseRegions(
   }
   const gone = goneOf(regionNames(before), config.regions.all);
   requireSamePlaces(regionNames(before), config.regions.all);
-  const primary = agreed(await regionStates(before))?.region;
   if (gone.length === 0) {
-    await haveLeave(before, primary, []);
+    await haveLeave(before, []);
     return [];
   }
+  const primary = agreed(await regionStates(before))?.region;
   if (primary === undefined || gone.includes(primary)) {
     throw new UserError(
       primary === undefined
@@ -87,7 +83,7 @@ export async function releaseRegions(
       EXIT.refused,
     );
   }
-  if (config.regions.all.length > 1) await haveLeave(before, primary, gone);
+  if (config.regions.all.length > 1) await haveLeave(before, gone);
   const copy = configCopy(stack.name, wanted);
   try {
     const leaving = (await changesOf(stack, copy.file)).filter(
